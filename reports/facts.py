@@ -90,7 +90,18 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
         limit += f": {shortened(worst.reason.replace(f'the limit of {shown}', 'it'), _LONGEST_REASON)}"
     elif worst.observed == math.inf:
         limit += f", as {never(worst.failed, worst.waiting)}"
-    return replace(fact, rule=Mark(worst.status.value), limit=limit)
+    judged = replace(fact, rule=Mark(worst.status.value), limit=limit)
+    came_late = worst.plain is not None and worst.plain >= worst.limit
+    if worst.status is RuleStatus.MET or worst.observed != math.inf or came_late:
+        return judged
+    return _lost(judged, worst)
+
+
+def _lost(fact: Fact, rule: Verdict) -> Fact:
+    """A figure that keeps its limit for all streams that came: what breaks the rule is how many never did."""
+    share = figure(rule.failed / rule.n, "ratio")
+    came = fact.doubt if rule.plain is None else f"{fact.value} for those that came ({fact.doubt})"
+    return replace(fact, value=f"{share} never came{' in time' if rule.waiting else ''}", doubt=came)
 
 
 def _since(since: Since | None, subject: str) -> str:

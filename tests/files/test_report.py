@@ -115,8 +115,19 @@ def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tm
     assert [*re.findall(r'class="mark (\w+)".*?</span> ([^<]+)<', numbers)] == [
         ("missed", "limit 1,000 ms, as 20 never came"), ("missed", "limit 2,000 ms, as 20 never came")
     ]  # fmt: skip
-    assert "20 never had one" in numbers
+    assert "<b>10.0 % never came</b><span>500 ms for those that came (500–500, n = 180; 20 never had one)" in numbers
     assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
+
+
+def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(tmp_path: Path) -> None:
+    streams = [*ttfts([1_500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
+    html, _ = rendered(tmp_path / "late.db", streams, "p95(ttft) < 1s")
+    assert "<b>1,500 ms</b>" in html
+    waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
+    html, _ = rendered(tmp_path / "waiting.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
+    assert "<b>10.0 % never came in time</b><span>500 ms for those that came" in html
+    html, _ = rendered(tmp_path / "none.db", streams[180:], "p95(ttft) < 1s")
+    assert "<b>100 % never came</b><span>n = 0; 20 never had one</span>" in html
 
 
 def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tmp_path: Path) -> None:
