@@ -207,6 +207,7 @@ def test_a_server_that_limits_the_rate_is_asked_nothing_more_and_has_not_failed(
     assert says(found, "whole") == "the server limits the rate (HTTP 429), so nothing more was asked"
 
 
+@pytest.mark.timing
 def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As Nagle's algorithm and a delayed acknowledgement would make them arrive."""
     monkeypatch.chdir(tmp_path)

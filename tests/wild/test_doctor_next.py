@@ -80,7 +80,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _next(folder: Path, *words: str) -> None:
     command = [debian("node", "nodejs"), "node_modules/next/dist/bin/next", *words]
     environment = {**os.environ, "NEXT_TELEMETRY_DISABLED": "1", "CI": "1"}
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, env=environment, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=900, env=environment, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).decode("utf-8", "replace")[-2_000:]
 
 
