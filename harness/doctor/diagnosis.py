@@ -72,6 +72,8 @@ class Diagnosis:
             return (
                 warned[0].result.headline or f"It streams, with {some(len(warned), 'warning')}: {warned[0].result.says}"
             )
+        if self.evidence.stopped:
+            return "It streams, and nothing wrong was found until doctor was stopped"
         return "It streams, and nothing is wrong with it"
 
     @property

@@ -24,6 +24,7 @@ from streamgauge.harness.probe.events import taken
 from streamgauge.harness.probe.remedies import remedies
 
 _LONGEST_LOOK = 15.0  # seconds, at the addresses and TLS
+_SILENT = "The server took the question and then sent nothing more: its log may say why. Doctor does not wait longer."
 _READ_WITH = "The answers were read with these lines, found by a first question. For the config, if they are right:"
 
 
@@ -78,13 +79,19 @@ def _settle(case: Case, session: Session) -> Probe | None:
     return None
 
 
+def _remedies(probe: Probe, seen: Seen) -> list[Advice]:
+    """What would help, but for longer timeouts: a longer wait of doctor's is not to be had."""
+    if seen.completed or seen.left:
+        return []
+    found = remedies(probe, taken(probe))
+    return [each if "[target.timeouts]" not in each.lines else Advice(_SILENT) for each in found]
+
+
 def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) -> Evidence:
     first = unread or session.first
     if unread is not None:
         session.seen["as_is"] = Seen.of(unread)
-    advice: list[Advice] = []
-    if first is not None and not (session.seen["as_is"].completed or session.seen["as_is"].left):
-        advice += remedies(first, taken(first))
+    advice = _remedies(first, session.seen["as_is"]) if first is not None else []
     if session.lines:
         advice.append(Advice(_READ_WITH, session.lines))
     blotted = first.secret.blotted if first is not None else str

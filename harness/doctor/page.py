@@ -88,7 +88,7 @@ def _questions(evidence: Evidence) -> Panel:
 
 
 def _question(name: str, seen: Seen) -> tuple[Cell, ...]:
-    detail = f": {_plain(seen.record.detail)}" if seen.record.detail else ""
+    detail = f": {_plain(seen.detail)}" if seen.detail else ""
     return (
         name.replace("_", " "),
         "" if seen.status is None else str(seen.status),

@@ -15,6 +15,7 @@ from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObs
 
 _CLEARLY = 3.0  # times as long as answers that came at once
 _EXCERPT = 120  # characters
+_IN_WORDS = {"total for": "it was not over after", "first token for": "no content came for", "idle: nothing": "nothing"}
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
 _LONGER = "the answer is longer than "  # begins what it says of one that has more bytes than we read
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
@@ -72,6 +73,13 @@ class Seen:
         return self.record.outcome
 
     @property
+    def detail(self) -> str:
+        """What the record says of its end, for who does not know the names of our timeouts."""
+        said = self.record.detail
+        name = next((name for name in _IN_WORDS if said.startswith(name)), "")
+        return f"{_IN_WORDS.get(name, '')}{said.removeprefix(name)}"
+
+    @property
     def answered(self) -> bool:
         """Whether the server said yes."""
         return self.status is not None and self.status // 100 == 2
@@ -83,7 +91,10 @@ class Seen:
     @property
     def left(self) -> bool:
         """Whether our side ended it while it went on, so that its end says nothing of the server or the path."""
-        too_late = self.outcome is Outcome.TIMED_OUT and self.record.detail.startswith(_TOTAL)
+        timed_out = self.outcome is Outcome.TIMED_OUT
+        if timed_out and self.answered and not self.content:  # a model may think for longer than we wait
+            return True
+        too_late = timed_out and self.record.detail.startswith(_TOTAL)
         too_long = self.outcome is Outcome.MALFORMED and self.record.detail.startswith(_LONGER)
         return self.outcome in ABANDONED or ((too_late or too_long) and bool(self.content))
 

@@ -44,9 +44,10 @@ _TOO_MANY = 429
 _MORE_TRIES = 2
 _SECOND = 1_000_000_000
 _MOST = Timeouts(
-    connect=Duration(5 * _SECOND), first_token=Duration(35 * _SECOND), idle=Duration(20 * _SECOND),
+    connect=Duration(5 * _SECOND), first_token=Duration(33 * _SECOND), idle=Duration(32 * _SECOND),
     total=Duration(35 * _SECOND),
 )  # fmt: skip  # longer than what gateways, routers and workers give up after: 29 and 30 s
+_USUAL = Timeouts()
 _LIMITS = Limits(stream_bytes=500_000, event_bytes=250_000)
 
 
@@ -338,9 +339,17 @@ class Session:
 
 
 def bounded(target: Target) -> Target:
-    """The target with small answers, and waits and sizes that are no longer than an examination takes."""
-    timeouts = {name: min(getattr(target.timeouts, name), getattr(_MOST, name)) for name in _MOST.__struct_fields__}
+    """The target with small answers, and waits and sizes that are no longer than an examination takes.
+
+    A timeout that nobody changed is as long as that: no shorter, or it would come before a gateway's.
+    """
+    timeouts = {name: _wait(getattr(target.timeouts, name), name) for name in _MOST.__struct_fields__}
     limits = {name: min(getattr(target.limits, name), getattr(_LIMITS, name)) for name in _LIMITS.__struct_fields__}
     return replace(
         target, max_tokens=min(target.max_tokens, _TOKENS), timeouts=Timeouts(**timeouts), limits=Limits(**limits)
     )
+
+
+def _wait(own: Duration, name: str) -> Duration:
+    most: Duration = getattr(_MOST, name)
+    return most if own == getattr(_USUAL, name) else min(own, most)

@@ -56,6 +56,30 @@ def test_an_answer_that_doctor_left_is_neither_a_failure_nor_a_success(left: See
         assert look("stream_error" if name == "error" else name, **{name: left}).status is Status.UNKNOWN
 
 
-def test_an_answer_that_brings_nothing_until_the_limit_of_all_of_it_is_a_failure() -> None:
-    nothing = replace(TOO_LONG, events=())
-    assert look("end", as_is=nothing).status is Status.FAIL
+@pytest.mark.parametrize(
+    ("detail", "says"),
+    [
+        ("total for 35 s", "it was not over after 35 s"),
+        ("first token for 33 s", "no content came for 33 s"),
+        ("idle: nothing arrived for 32 s", "nothing arrived for 32 s"),
+    ],
+)
+def test_a_model_that_is_silent_for_longer_than_doctor_waits_is_warned_of_and_has_not_failed(
+    detail: str, says: str
+) -> None:
+    nothing = replace(ended(Outcome.TIMED_OUT, detail, b": hello"), events=())
+    found = look("end", as_is=nothing)
+    assert (found.status, found.says) == (Status.WARN, f"{says}, and doctor did not wait longer")
+    assert (look("sse", as_is=nothing).status, look("streaming", as_is=nothing, warm=nothing).says) == (
+        Status.UNKNOWN,
+        says,
+    ), "half an event is the server's fault only if the server ended it"
+    assert look("whole", whole=nothing).status is Status.UNKNOWN
+
+
+def test_an_answer_that_stands_still_after_it_has_begun_is_a_failure() -> None:
+    found = look("end", as_is=ended(Outcome.TIMED_OUT, "idle: nothing arrived for 3 s"))
+    assert (found.status, found.says) == (
+        Status.FAIL,
+        "1 of 3 answers did not come to an end: nothing arrived for 3 s",
+    )

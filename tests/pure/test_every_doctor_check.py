@@ -244,6 +244,7 @@ FLOW = [
          evidence(answer(LATER, saturated_reads=40, read_lag_max=300_000_000), origin=answer())),
     Case("streaming", PASS, "40 content events in 40 bursts", evidence(answer(AT_ONCE), warm=answer())),
     Case("streaming", UNKNOWN, "only 3 content events came", evidence(answer((1, 2, 3)))),
+    Case("streaming", UNKNOWN, "a web page came, and no stream", evidence(answer((), body=b"<!doctype html>Hi"))),
     Case("streaming", UNKNOWN, "too late to tell",
          evidence(answer(AT_ONCE, saturated_reads=40, read_lag_max=300_000_000))),
     Case("path", PASS, "+0 ms against the server itself", evidence(answer(), origin=answer())),

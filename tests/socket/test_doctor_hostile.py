@@ -11,7 +11,7 @@ import pytest
 from tests.support.busy import waited_for_a_core
 from tests.support.command import invoke
 from tests.support.diagnosed import diagnosed, named, says
-from tests.support.hostile import CHUNKED, HEAD, LAST, Peer, Script, asked, chunk, scripted
+from tests.support.hostile import CHUNKED, HEAD, LAST, Peer, Script, asked, chunk, held, scripted
 from tests.support.late import Late
 
 result = Late("streamgauge.harness.doctor.result")
@@ -99,6 +99,24 @@ def test_nothing_that_a_server_sends_acts_hangs_or_is_taken_for_good(
     for text in (shown.output, told.output, (tmp_path / "page.html").read_text()):
         assert SECRET not in text
         assert not {"\x1b", "\x9b", "\u202e", "\x07"} & {*text}
+
+
+@pytest.mark.parametrize(("sends", "sentence"), [
+    ((), "Could not look: no HTTP answer: nothing arrived for 2 s"),
+    ((CHUNKED, chunk(b": hello\n\n")), "Could not tell whether it streams: nothing arrived for 2 s"),
+    ((CHUNKED, chunk(b"data: half")), "Could not tell whether it streams: nothing arrived for 2 s"),
+])  # fmt: skip
+def test_who_asks_a_silent_server_is_not_told_to_wait_longer_than_doctor_does(
+    sends: tuple[bytes, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", SECRET)
+    (tmp_path / "streamgauge.toml").write_text(CONFIG.replace('first_token = "2s"', 'first_token = "3s"'))
+    with scripted(held(*sends)) as server:
+        shown = invoke("doctor", server.url)
+    assert (shown.exit_code, sentence in " ".join(shown.output.split())) == (3, True), shown.output
+    assert "target.timeouts" not in shown.output
+    assert "FAIL" not in shown.output
 
 
 def test_a_redirect_to_another_host_is_not_followed_and_takes_no_key_along(

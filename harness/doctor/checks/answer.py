@@ -41,6 +41,11 @@ def end(evidence: Evidence) -> Result:
     asked = [seen for seen in every if not (seen.left or seen.dropped or seen.status in REFUSES_FOR_NOW)]
     if first is None or not first.answered:
         return unknown("there was no answer to look at")
+    if first.outcome is Outcome.TIMED_OUT and not first.content:
+        return warn(
+            f"{first.detail}, and doctor did not wait longer",
+            Fix("the server's log: is the model loaded, and how long is its queue?", _END),
+        )
     if not asked:
         return unknown(f"doctor left the answers before their end: {_why(every[0])}")
     if first.instead == "nothing":
@@ -65,8 +70,7 @@ def _whole_ones(evidence: Evidence, asked: list[Seen]) -> Result:
     empty = [seen for seen in asked if seen.outcome is Outcome.EMPTY]
     if empty:
         return warn(
-            f"{len(empty)} of {some(len(asked), 'answer')} ended as they should and brought nothing: "
-            f"{empty[0].record.detail}",
+            f"{len(empty)} of {some(len(asked), 'answer')} ended as they should and brought nothing: {empty[0].detail}",
             Fix("a larger max_tokens, if the model thinks first", _USAGE),
         )
     guessed = _GUESSED_END.search(evidence.lines)
@@ -104,7 +108,7 @@ def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
     if whole:
         return _without_terminal_event(evidence, asked, told)
     advice = tuple(Fix(each.says, _END) for each in evidence.advice[:1])
-    headline = f"An error ends the answer: {worst.record.detail}" if worst.outcome is Outcome.SERVER_ERROR else ""
+    headline = f"An error ends the answer: {worst.detail}" if worst.outcome is Outcome.SERVER_ERROR else ""
     return fail(
         told,
         *(advice or (Fix("the server's log, and a proxy's timeouts", _END),)),
@@ -167,7 +171,7 @@ def _without_content(seen: Seen) -> Result:
 
 
 def _why(seen: Seen) -> str:
-    return seen.record.detail or seen.outcome
+    return seen.detail or seen.outcome
 
 
 def sse(evidence: Evidence) -> Result:
@@ -180,7 +184,7 @@ def sse(evidence: Evidence) -> Result:
     if unread is not None:
         advice = tuple(Fix(each.says, _SSE) for each in evidence.advice[:1])
         lines = advice or (Fix(f"events as {evidence.protocol} has them, or another --protocol", _SSE),)
-        return fail(unread.record.detail, *lines, headline="The events cannot be read")
+        return fail(unread.detail, *lines, headline="The events cannot be read")
     if evidence.framing != "sse":
         return fine(f"read as {evidence.protocol}, which has no server-sent events")
     in_vain = first.outcome is Outcome.TRUNCATED and not first.content
@@ -253,7 +257,7 @@ def whole(evidence: Evidence) -> Result:
     if seen.left:
         return unknown(f"doctor left the answer before its end: {_why(seen)}")
     return warn(
-        f"asked for the answer in one piece: {seen.outcome}, {seen.record.detail or f'HTTP {seen.status}'}",
+        f"asked for the answer in one piece: {seen.outcome}, {seen.detail or f'HTTP {seen.status}'}",
         Fix("an answer in one piece, or a refusal that says so", _PROBLEM),
     )
 
@@ -264,7 +268,7 @@ def bad_request(evidence: Evidence) -> Result:
         return unknown(evidence.why_not("bad_request"))
     fix = Fix('HTTP 400 with a JSON body: {"error": {"message": "…"}}', _PROBLEM)
     if seen.status is None:
-        return warn(f"a body that is no JSON broke the connection: {seen.record.detail}", fix)
+        return warn(f"a body that is no JSON broke the connection: {seen.detail}", fix)
     if seen.status // 100 != 4:
         return warn(f"a body that is no JSON got HTTP {seen.status}, not 400", fix)
     if "json" not in seen.kind:
@@ -282,13 +286,13 @@ def stream_error(evidence: Evidence) -> Result:
     )
     if asked is not None and asked.answered:
         if asked.outcome is Outcome.SERVER_ERROR:
-            return fine(f"an error inside the stream is told as one: {asked.record.detail}")
+            return fine(f"an error inside the stream is told as one: {asked.detail}")
         if asked.left:
             return unknown(f"doctor left the answer before its end: {_why(asked)}")
         return warn(
-            f"an error inside the stream could not be read: {asked.outcome}, {asked.record.detail}",
+            f"an error inside the stream could not be read: {asked.outcome}, {asked.detail}",
             Fix("an event with `error` in it, and then the end", _PROBLEM),
         )
     if came:
-        return fine(f"an error inside the stream is told as one: {came[0].record.detail}")
+        return fine(f"an error inside the stream is told as one: {came[0].detail}")
     return unknown(evidence.why_not("error"))

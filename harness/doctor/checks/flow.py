@@ -19,7 +19,7 @@ from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
 from streamgauge.harness.probe.complete import of_text, repeat
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, STEADY, TOGETHER_MS
-from streamgauge.harness.record.observation import CONTENT
+from streamgauge.harness.record.observation import CONTENT, Outcome
 
 _WHOLE_TEXT = 100  # characters of one event: much more than the few tokens that a model may give at once
 _WAITED = 1_000.0  # ms: who waits so long and then gets everything has been held up
@@ -97,6 +97,9 @@ def _unjudged(evidence: Evidence, pair: Sequence[Seen]) -> str:
     if not pair:
         return evidence.why_not("as_is") if evidence.first is None else "there was no answer to look at"
     most = max(pair, key=lambda seen: len(seen.content))
+    if not most.content:
+        waited = most.detail if most.outcome is Outcome.TIMED_OUT else "no content came"
+        return evidence.no_stream if most.instead else waited
     if len(most.content) >= FEWEST_CHUNKS:
         return "this machine read the answers too late to tell: try again when it is less busy"
     return (
@@ -335,7 +338,7 @@ def _silences(evidence: Evidence) -> Iterator[float]:
 def get(evidence: Evidence) -> Result:
     seen, first = evidence.seen.get("get"), evidence.first
     if seen is None or first is None or seen.status is None:
-        return unknown(evidence.why_not("get") if seen is None else seen.record.detail)
+        return unknown(evidence.why_not("get") if seen is None else seen.detail)
     if not seen.answered or not seen.judged:
         return unknown(f"HTTP {seen.status} to GET: there is nothing to compare")
     if seen.held and not first.held:

@@ -142,7 +142,7 @@ def first_byte(evidence: Evidence) -> Result:
 def cors(evidence: Evidence) -> Result:
     preflight, first = evidence.seen.get("preflight"), evidence.first
     if preflight is None or preflight.status is None or first is None:
-        return unknown(evidence.why_not("preflight") if preflight is None else preflight.record.detail)
+        return unknown(evidence.why_not("preflight") if preflight is None else preflight.detail)
     allowed = preflight.header("access-control-allow-origin")
     if not allowed:
         return unknown(

@@ -55,7 +55,7 @@ def absolute(evidence: Evidence) -> Result:
 
 def _why_not(evidence: Evidence, name: str) -> str:
     seen = evidence.seen.get(name)
-    return evidence.why_not(name) if seen is None else f"the stream did not begin: {seen.record.detail}"
+    return evidence.why_not(name) if seen is None else f"the stream did not begin: {seen.detail}"
 
 
 def _left_by_us(seen: Seen) -> bool:

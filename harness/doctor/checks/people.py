@@ -53,7 +53,7 @@ def _why_not_both(evidence: Evidence) -> str:
         if seen is None:
             return evidence.why_not(name)
         if not seen.answered:
-            return f"the question beside another was answered by {seen.record.detail or seen.status}"
+            return f"the question beside another was answered by {seen.detail or seen.status}"
     return "the first answer was over before the second question"
 
 
@@ -88,9 +88,9 @@ def slow_reader(evidence: Evidence) -> Result:
     if seen.completed:
         return fine(f"a reader at 32 kbit/s got the whole answer in {seen.ms.get('ended', 0.0) / 1e3:,.1f} s")
     if seen.left:
-        return unknown(f"doctor left the answer before its end: {seen.record.detail}")
+        return unknown(f"doctor left the answer before its end: {seen.detail}")
     return warn(
-        f"a reader at 32 kbit/s did not get the whole answer: {seen.record.detail or seen.outcome}",
+        f"a reader at 32 kbit/s did not get the whole answer: {seen.detail or seen.outcome}",
         Fix("nginx: send_timeout 5m; and a server that waits when its socket is full", _SLOW),
     )
 
@@ -102,7 +102,7 @@ def resume(evidence: Evidence) -> Result:
     if not seen.answered:
         return warn(f"HTTP {seen.status} to `Last-Event-ID`", Fix("continue the answer after that event", _RESUME))
     if not seen.completed:
-        return unknown(f"the answer to `Last-Event-ID` did not come to its end: {seen.record.detail or seen.outcome}")
+        return unknown(f"the answer to `Last-Event-ID` did not come to its end: {seen.detail or seen.outcome}")
     if len(seen.content) < len(first.content) * 0.8:
         return fine(
             f"after `Last-Event-ID`, {some(len(seen.content), 'event')} of {len(first.content):,} came: the rest"

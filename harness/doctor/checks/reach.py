@@ -27,7 +27,7 @@ def answers(evidence: Evidence) -> Result:
     if first is None:
         return unknown(f"nothing was asked: {evidence.why_not('as_is')}")
     if first.status is None:
-        return unknown(f"no HTTP answer: {first.record.detail}")
+        return unknown(f"no HTTP answer: {first.detail}")
     if first.instead == "a web page":
         return unknown(f"HTTP {first.status} with a web page, and not an answer: {first.words}")
     if first.answered:
@@ -136,7 +136,7 @@ def kept(evidence: Evidence) -> Result:
         return unknown(evidence.why_not("warm"))
     if warm.status is None:
         return warn(
-            f"the second question on the connection got no answer: {warm.record.detail}",
+            f"the second question on the connection got no answer: {warm.detail}",
             Fix("a server's keep-alive timeout longer than the balancer's", _KEEP_ALIVE),
         )
     if warm.reused:

@@ -71,7 +71,7 @@ def cancel(evidence: Evidence) -> Result:
     if stream is None:
         return unknown(evidence.why_not("cancel"))
     if not stream.answered:
-        why = stream.record.detail or stream.status
+        why = stream.detail or stream.status
         return unknown(f"an answer that can be cancelled was refused: {why}. --cancel names another way to cancel")
     if evidence.stopped:
         return unknown("doctor was stopped before it could tell")
@@ -99,9 +99,9 @@ def _accepted(call: Seen) -> float | Result:
     """When the server accepted the cancel, on the shared clock, ms; or what there is to say if it did not."""
     fix = Fix("answer a cancel at once, and with HTTP 200, 202 or 204", _CANCELLING)
     if call.outcome is Outcome.UNREACHABLE:
-        return unknown(f"the cancel could not be sent: {call.record.detail}")
+        return unknown(f"the cancel could not be sent: {call.detail}")
     if call.status is None:
-        why = f"within {call.ms.get('ended', 0.0) / 1e3:,.0f} s" if call.left else f"({call.record.detail})"
+        why = f"within {call.ms.get('ended', 0.0) / 1e3:,.0f} s" if call.left else f"({call.detail})"
         return warn(f"the cancel got no answer {why}", fix)
     told = f"HTTP {call.status} to the cancel"
     if call.status // 100 == 5 and call.status != _NOT_IMPLEMENTED and call.status not in REFUSES_FOR_NOW:
