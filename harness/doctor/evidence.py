@@ -77,6 +77,7 @@ class Evidence:
             "error",
             "cancel",
             "cancel_call",
+            "cancel_at_last",
         }
         return {
             name: seen

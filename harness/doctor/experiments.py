@@ -1,6 +1,6 @@
 """What is asked, in this order: small questions, each by one experiment. A new one is one entry in `EXPERIMENTS`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ _LONG = 400  # tokens of the answer that is left in the middle
 _AT_32_KBIT = Network("slow reader", Profile(down_kbit=32, rtt=100_000_000), "", None)  # type: ignore[arg-type]
 _BEGINNING = 65_536  # bytes of a stream in which its id is looked for
 _PATIENCE = 5.0  # s for a cancel to be answered, and then for the stream to end
+_WITH_ITS_CANCEL = 2  # requests: an answer, and what cancels it
 _BEFORE_SILENCE = 3  # tokens
 _AFTER_SILENCE = 3.0  # s that the other stream goes on, to tell a limit of silence from one of the whole answer
 _GRACE = 10.0  # s; our own timeouts are longer than any silence that is asked for
@@ -117,12 +118,18 @@ def _cancel(session: Session) -> None:
             f"--cancel {cancelling.EXAMPLE}"
         )
         return
+    if session.requests + _WITH_ITS_CANCEL > session.budget:
+        session.untried["cancel"] = (
+            f"of the budget of {session.budget:,} requests too few were left to cancel an answer"
+        )
+        return
     names = counters.look_before(session, "cancel_")
     with session.person(target=replace(session.target, max_tokens=_LONG)) as person:
         prompt = session.prompt(body=msgspec.json.encode(way.asking) if way.asking else b"")
         session.together(
             lambda: session.ask("cancel", person, prompt), lambda: _cancel_in_the_middle(session, person, way)
         )
+        _leave_nothing_behind(session, person.site, way)
     cancelled = session.seen.get("cancel")
     if names is not None and "cancel_call" in session.seen and cancelled is not None and not cancelled.left:
         counters.look_after(session, names, cancelled, _LONG, "cancel_")
@@ -135,15 +142,28 @@ def _cancel_in_the_middle(session: Session, person: Person, way: Way) -> None:
     elif why_not := cancelling.why_not(way, values):
         session.untried["cancel_call"] = person.site.secret.blotted(why_not)
     else:
-        path, body = way.filled(values)
-        headers = {**_own_headers(person.site), "accept": "application/json"}
-        if not body:  # some servers refuse a type without a body
-            headers = {name: value for name, value in headers.items() if name != "content-type"} | {
-                "content-length": "0"
-            }
-        session.send_within(_PATIENCE, "cancel_call", way.method, path, headers, body)
+        session.send_within(_PATIENCE, "cancel_call", *_call(person.site, way, values))
         session.wait_for_end("cancel", _PATIENCE)
     session.end("cancel")
+
+
+def _call(site: Site, way: Way, values: Mapping[str, str]) -> tuple[str, str, Mapping[str, str], bytes]:
+    """Of the request that cancels: its method, path, headers and body."""
+    path, body = way.filled(values)
+    headers = {**_own_headers(site), "accept": "application/json"}
+    if not body:  # some servers refuse a type without a body
+        headers = {name: value for name, value in headers.items() if name != "content-type"} | {"content-length": "0"}
+    return way.method, path, headers, body
+
+
+def _leave_nothing_behind(session: Session, site: Site, way: Way) -> None:
+    """Cancel an answer in the background that broke or was left before its cancel: it would go on without us."""
+    left = session.seen.get("cancel")
+    if not way.asking or left is None or left.completed or "cancel_call" in session.seen:
+        return
+    values = cancelling.named(way, _events(site.protocol, left.body), left.headers)
+    if not cancelling.why_not(way, values):
+        session.send_at_last(_PATIENCE, "cancel_at_last", *_call(site, way, values))
 
 
 def _named(session: Session, person: Person, way: Way) -> dict[str, str] | None:
@@ -152,11 +172,16 @@ def _named(session: Session, person: Person, way: Way) -> dict[str, str] | None:
     while session.under_way("cancel") and not session.stopped:
         answer = person.client.so_far
         if answer is not None and answer.body:
-            events = list(decoded(decoder(protocol.framing), bytes(answer.body[:_BEGINNING]), lambda: None))
+            events = _events(protocol, answer.body)
             if _contents(events, protocol) >= _LEAVES_AFTER or len(answer.body) >= _BEGINNING:
                 return cancelling.named(way, events, answer.headers)
         session.wait(0.02)
     return None
+
+
+def _events(protocol: Protocol, body: bytes | bytearray) -> list[Event]:
+    """Of the beginning of a body."""
+    return list(decoded(decoder(protocol.framing), bytes(body[:_BEGINNING]), lambda: None))
 
 
 def _contents(events: list[Event], protocol: Protocol) -> int:

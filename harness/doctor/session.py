@@ -49,6 +49,7 @@ _MOST = Timeouts(
 )  # fmt: skip  # longer than what gateways, routers and workers give up after: 29 and 30 s
 _USUAL = Timeouts()
 _LIMITS = Limits(stream_bytes=500_000, event_bytes=250_000)
+_PAGE = Limits(stream_bytes=1_000_000, event_bytes=1_000_000)  # a metrics page has no events
 
 
 class Spent(StreamgaugeError):
@@ -263,7 +264,7 @@ class Session:
         """None if it may not be asked, or was stopped before anything was tried; then `untried` says why."""
         prompt = prompt or self.prompt()
         link = road if isinstance(road, Network) else network.find(road or "direct")
-        probe = self._put(name, person.client, person.site, prompt, plan or Plan(), link)
+        probe = self._put(name, person.client, person.site, prompt, plan or Plan(), link) if self._may(name) else None
         if probe is None:
             return None
         if name == "as_is":
@@ -282,7 +283,18 @@ class Session:
 
     def send(self, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Seen | None:
         """Send a whole request of our own to the host. `headers` are all that it has beside those of HTTP itself."""
-        site = self.site()
+        return self._sent(name, method, path, headers, body) if self._may(name) else None
+
+    def send_at_last(
+        self, seconds: float, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """As `send_within`, also when nothing more is asked: for what ends something that was begun."""
+        limit = gevent.spawn_later(seconds, self.end, name)
+        self._sent(name, method, path, headers, body)
+        limit.kill()
+
+    def _sent(self, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Seen | None:
+        site = self.site(target=replace(self.target, limits=_PAGE))
         told = {"host": site.endpoint.authority, "user-agent": site.headers["user-agent"], **headers}
         if body:
             told["content-length"] = str(len(body))
@@ -308,8 +320,8 @@ class Session:
         """As `asking.ask`, within the budget. Spent if it may not be asked."""
         site = Site.of(host, bounded(target), RunClock.starting_at(time.time_ns()))
         person = WireClient(site)
-        found = self._put("", person, site, Prompt((("user", text),), conversation=str(uuid4())), Plan(),
-                          network.find("direct"))  # fmt: skip
+        prompt = Prompt((("user", text),), conversation=str(uuid4()))
+        found = self._put("", person, site, prompt, Plan(), network.find("direct")) if self._may("") else None
         person.close()
         if found is None:
             raise Spent(f"{self.spent or 'stopped'}, and nothing is known of what the endpoint speaks")
@@ -318,9 +330,6 @@ class Session:
     def _put(
         self, name: str, client: WireClient, site: Site, prompt: Prompt, plan: Plan, road: Network
     ) -> Probe | None:
-        if self.spent:
-            self._leave_out(name, self.spent)
-            return None
         self.requests += 1
         greenlet = gevent.spawn(asking.put, client, site, "wire", prompt, plan, road)
         self._running[name] = greenlet
@@ -332,6 +341,12 @@ class Session:
         if name and found.status == _TOO_MANY:
             self.give_up("the server limits the rate (HTTP 429), so nothing more was asked")
         return found
+
+    def _may(self, name: str) -> bool:
+        """Whether one more request may be sent; otherwise the reason is kept."""
+        if self.spent:
+            self._leave_out(name, self.spent)
+        return not self.spent
 
     def _leave_out(self, name: str, why: str) -> None:
         if name:  # without a name, it was no experiment

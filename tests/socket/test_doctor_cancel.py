@@ -1,10 +1,14 @@
 """`doctor` cancels answers by their ids: what it makes of servers that do it well, half, or not at all."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +16,7 @@ from gevent.pool import Pool
 
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.doctor.cancelling import parsed
-from tests.support.command import invoke
+from tests.support.command import invoke, started, until
 from tests.support.diagnosed import diagnosed, says, wrong
 from tests.support.hostile import CHUNKED, DONE, LAST, Peer, chunk, scripted
 from tests.support.reference import reference_server
@@ -183,3 +187,71 @@ def test_a_wrong_cancel_is_a_mistake_in_the_call() -> None:
     told = invoke("doctor", "http://127.0.0.1:9", "--cancel", "POST https://other.example/{id}")
     assert told.exit_code == 2
     assert "it goes to 'https://other.example/{id}': write a path on the URL's host" in " ".join(told.output.split())
+
+
+def _background(cancelled: list[bytes], begun: threading.Event, goes_on: threading.Event) -> Any:
+    """A provider of Responses, whose answers in the background stand still after their first word."""
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            if b"/cancel " in request.split(b"\r\n")[0]:
+                cancelled.append(request)
+                peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            elif b'"background":true' in request:
+                peer.send(CHUNKED, *(chunk(_event(each)) for each in (_CREATED, _WORD)))
+                begun.set()
+                goes_on.wait(20)
+                peer.reset()
+                return
+            else:
+                peer.send(CHUNKED, *(chunk(_event(each)) for each in (_CREATED, *[_WORD] * 25, _COMPLETED)), LAST)
+
+    return script
+
+
+def _event(table: dict[str, Any]) -> bytes:
+    return f"event: {table['type']}\ndata: {json.dumps(table)}\n\n".encode()
+
+
+_CREATED: dict[str, Any] = {"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}}
+_WORD: dict[str, Any] = {"type": "response.output_text.delta", "delta": "word "}
+_COMPLETED: dict[str, Any] = {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}}
+
+
+def test_an_answer_in_the_background_that_broke_before_its_cancel_is_cancelled_all_the_same() -> None:
+    cancelled: list[bytes] = []
+    goes_on = threading.Event()
+    goes_on.set()
+    with scripted(_background(cancelled, threading.Event(), goes_on)) as server:
+        found = diagnosed(server.url, protocol="openai_responses", experiments=PLAIN)
+    assert [each.split(b"\r\n")[0] for each in cancelled] == [b"POST /v1/responses/resp_1/cancel HTTP/1.1"]
+    assert (found.status_of("cancel"), says(found, "cancel")) == (
+        "unknown",
+        "the stream was over before it could be cancelled",
+    )
+
+
+def test_ctrl_c_leaves_no_answer_in_the_background_behind(tmp_path: Path) -> None:
+    cancelled: list[bytes] = []
+    begun, goes_on = threading.Event(), threading.Event()
+    call = "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"
+    with scripted(_background(cancelled, begun, goes_on)) as server:
+        words = [sys.executable, "-c", call, "doctor", server.url, "--protocol", "openai_responses"]
+        with started(words, stdout=subprocess.PIPE, cwd=tmp_path) as command:
+            until(begun.is_set)
+            command.send_signal(signal.SIGINT)
+            said, _ = command.communicate(timeout=30)
+        goes_on.set()
+    assert [each.split(b"\r\n")[0] for each in cancelled] == [b"POST /v1/responses/resp_1/cancel HTTP/1.1"]
+    assert (command.returncode, "stopped before all was asked" in said) == (130, True)
+
+
+def test_no_answer_is_begun_whose_cancel_the_budget_does_not_allow() -> None:
+    cancelled: list[bytes] = []
+    with scripted(_background(cancelled, threading.Event(), threading.Event())) as server:
+        told = json.loads(
+            invoke("doctor", server.url, "--protocol", "openai_responses", "--budget", 5, "--json").output
+        )
+    evidence = {each["check"]: each["evidence"] for each in told["checks"]}
+    assert (told["requests"] <= 5, cancelled) == (True, [])
+    assert evidence["cancel"] == "of the budget of 5 requests too few were left to cancel an answer"
