@@ -99,7 +99,6 @@ def _leave(session: Session) -> None:
     """Leave in the middle of a long answer, and look at the server's own counters before and after."""
     names = counters.look_before(session)
     if names is None:
-        session.untried["leave"] = counters.UNKNOWN
         return
     with session.person(target=replace(session.target, max_tokens=_LONG)) as person:
         left = session.ask("leave", person, plan=Plan(leave_after_chunks=_LEAVES_AFTER))

@@ -18,6 +18,7 @@ _EXCERPT = 120  # characters
 _IN_WORDS = {"total for": "it was not over after", "first token for": "no content came for", "idle: nothing": "nothing"}
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
 _LONGER = "the answer is longer than "  # begins what it says of one that has more bytes than we read
+_CUT = ABANDONED | {Outcome.RESET, Outcome.TIMED_OUT}
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
 _OF_APART = 0.25  # of the time between bursts: our lateness that cannot have made them
 
@@ -97,6 +98,12 @@ class Seen:
         too_late = timed_out and self.record.detail.startswith(_TOTAL)
         too_long = self.outcome is Outcome.MALFORMED and self.record.detail.startswith(_LONGER)
         return self.outcome in ABANDONED or ((too_late or too_long) and bool(self.content))
+
+    @property
+    def whole_body(self) -> bool:
+        """Whether the server said yes and all of the body came, as far as one can tell."""
+        cut = self.outcome in _CUT or self.record.detail.startswith(_LONGER)
+        return self.answered and self.complete and not cut
 
     @property
     def reused(self) -> bool:

@@ -305,7 +305,8 @@ class Session:
         client.close()
         if probe is None:
             return None
-        self.seen[name] = Seen.of(probe, method)
+        url = f"{site.endpoint.origin}{site.secret.blotted(path)}"
+        self.seen[name] = dataclasses.replace(Seen.of(probe, method), url=url)
         return self.seen[name]
 
     def send_within(

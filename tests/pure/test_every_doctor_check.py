@@ -323,7 +323,7 @@ PEOPLE = [
     Case("prompt_cache", UNKNOWN, "no tokens from", evidence(answer(), heavy=answer(), heavy_again=answer())),
 ]  # fmt: skip
 CANCEL = [
-    Case("cancel", PASS, "ended 20 ms after the cancel, with stop reason stop, after 5 content events; the server",
+    Case("cancel", PASS, "ended 20 ms after the cancel and after 5 content events (stop reason stop); the server",
          cancelled()),
     Case("cancel", FAIL, "35 content events came after it, the last one 6.9 s later",
          cancelled([100 + 200 * number for number in range(36)])),
@@ -338,7 +338,9 @@ CANCEL = [
          cancelled(call=answer((), None, {}, Outcome.RESET, due=200, detail="reset"))),
     Case("cancel", WARN, "HTTP 500 to the cancel", cancelled(call=called(500))),
     *(Case("cancel", UNKNOWN, f"HTTP {status} to the cancel", cancelled(call=called(status)))
-      for status in (301, 400, 401, 403, 404, 405, 429, 501, 503)),
+      for status in (400, 401, 403, 404, 405, 429, 501, 503)),
+    Case("cancel", UNKNOWN, "HTTP 301 to the cancel, to /there, where doctor does not go",
+         cancelled(call=answer((), 301, {"location": "/there"}, Outcome.REFUSED, b"", head=5, due=200))),
     Case("cancel", UNKNOWN, "with a web page", cancelled(call=called(200, b"<!doctype html>Hello"))),
     Case("cancel", UNKNOWN, "could not be sent",
          cancelled(call=answer((), None, {}, Outcome.UNREACHABLE, due=200, detail="refused"))),
@@ -349,8 +351,7 @@ CANCEL = [
     Case("cancel", UNKNOWN, "no other answer was complete", cancelled(first=answer(**CUT))),
     Case("cancel", UNKNOWN, "also ends early when another question comes",
          cancelled(light=answer(STEADY[:5], characters=9), heavy=answer())),
-    Case("cancel", UNKNOWN, "whether its generation stopped is not known: the server's counters could not be read",
-         cancelled(figures={})),
+    Case("cancel", UNKNOWN, "whether its generation stopped is not known: it was not asked", cancelled(figures={})),
     Case("cancel", UNKNOWN, "works for others, too", cancelled(figures=COUNTS | {"active_before": 1})),
     Case("cancel", UNKNOWN, "perhaps for others", cancelled(figures=GOES_ON | {"generated_control": 900})),
     Case("cancel", UNKNOWN, "at this answer's pace",

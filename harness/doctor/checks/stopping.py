@@ -11,6 +11,7 @@ from streamgauge.harness.doctor.result import Fix, Result, Status, fail, fine, u
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.record.observation import Outcome
 
+_COUNTED = 0.5  # of the chunks that came, at least: a chunk is a token or more, but for some that split words
 _FEW = 20  # tokens that a server may generate until it notices that the client has gone
 _GOES_ON = 3_000.0  # ms after the cancel was accepted: content that still comes then was not on the way before
 _SLOW = 1_000.0  # ms between two chunks, from which a few seconds without any tell nothing
@@ -44,12 +45,12 @@ class _Generation(NamedTuple):
 def leaving(evidence: Evidence) -> Result:
     left = evidence.seen.get("leave")
     if left is None:
-        return unknown(evidence.why_not("leave"))
+        return unknown(evidence.untried.get("leave") or _no_counters(evidence, ""))
     if not left.content:
         return unknown("the answer did not begin")
     if left.completed:
         return unknown("the answer was over before it could be left")
-    found = _generation(evidence.figures, "", left)
+    found = _generation(evidence, "", left)
     if found.unknown:
         return unknown(found.says)
     told = f"left after {some(len(left.content), 'chunk')}; {found.says}"
@@ -106,6 +107,9 @@ def _accepted(call: Seen) -> float | Result:
     told = f"HTTP {call.status} to the cancel"
     if call.status // 100 == 5 and call.status != _NOT_IMPLEMENTED and call.status not in REFUSES_FOR_NOW:
         return warn(f"{told}: {call.words or 'no words'}", fix)
+    if call.status // 100 == 3:
+        to = call.headers.get("location", "nowhere")
+        return unknown(f"{told}, to {to}, where doctor does not go. {_OTHER_ADVICE}")
     if not call.answered:
         return unknown(f"{told}: {call.words or 'no words'}. {_ADVICE.get(call.status, _OTHER_ADVICE)}")
     if call.instead == "a web page":
@@ -127,13 +131,14 @@ def _ended(evidence: Evidence, stream: Seen, call: Seen, fix: Fix) -> Result:
     if took < 0:
         return unknown("the answer was over before it was cancelled: a longer one (--question) would tell")
     whole = [seen.record.characters for seen in evidence.ordinary if seen.completed]
-    told = f"the stream ended {took:,.0f} ms after the cancel, with {_how(stream)}, after {_events(stream)}"
+    came = some(len(stream.content), "content event")
+    told = f"the stream ended {took:,.0f} ms after the cancel and after {came} ({_how(stream)})"
     if by_itself := _by_itself(stream, whole, took):
         return unknown(f"{told}; it may have ended by itself: {by_itself}")
     beside = evidence.seen.get("light")
     if beside is not None and "heavy" in evidence.seen and beside.record.characters < min(whole) / _VARIED:
         return unknown(f"{told}; but a stream also ends early when another question comes")
-    found = _generation(evidence.figures, "cancel_", stream)
+    found = _generation(evidence, "cancel_", stream)
     if found.unknown:
         return unknown(f"{told}; whether its generation stopped is not known: {found.says}")
     told = f"{told}; {found.says}"
@@ -169,30 +174,47 @@ def _by_itself(stream: Seen, whole: Sequence[int], took: float) -> str:
 def _how(stream: Seen) -> str:
     if stream.outcome in _AS_IT_SHOULD:
         reason = stream.record.stop_reason
-        return f"stop reason {reason}" if reason else stream.record.detail or "its terminal event"
-    return stream.record.detail or str(stream.outcome)
+        return f"stop reason {reason}" if reason else stream.detail or "with its terminal event"
+    return stream.detail or str(stream.outcome)
 
 
-def _events(stream: Seen) -> str:
-    return some(len(stream.content), "content event")
+def _no_counters(evidence: Evidence, of: str) -> str:
+    """Why the counters are not known from before an answer was stopped until after it."""
+    for when in ("before", "soon", "late"):
+        name = f"metrics_{of}{when}"
+        page = evidence.seen.get(name)
+        if name in evidence.untried or page is None:
+            return evidence.why_not(name)
+        if not page.answered:
+            got = "no answer" if page.status is None else f"HTTP {page.status}"
+            return f"{got} for {page.url}: [target.metrics] names the page that has the server's counters"
+        if not page.whole_body:
+            return f"the metrics page did not come whole: {page.detail}"
+        if not {f"active_{of}{when}", f"generated_{of}{when}"} <= {*evidence.figures}:
+            break
+    return "the metrics page has no counters that are known, or no numbers for them: [target.metrics] names others"
 
 
-def _generation(figures: Mapping[str, float], of: str, stopped: Seen) -> _Generation:
+def _generation(evidence: Evidence, of: str, stopped: Seen) -> _Generation:
     """By the looks at the counters whose names have `of`."""
+    figures = evidence.figures
     names = [f"{what}_{when}" for what in ("active", "generated") for when in ("before", "soon", "late")]
     names += [f"{what}_{when}" for what in ("active", "generated") for when in ("quiet", "control")]
     counts = {name: figures[named] for name in names if (named := name.replace("_", f"_{of}", 1)) in figures}
     if any(name not in counts for name in names[:6]):
-        return _Generation("the server's counters could not be read: [target.metrics] names them", unknown=True)
+        return _Generation(_no_counters(evidence, of), unknown=True)
     if counts["active_before"] > 0:
         says = "the server works for others, too: its counters do not tell which answer goes on"
         return _Generation(says, unknown=True)
     until, after = (counts[f"generated_{when}"] - counts["generated_before"] for when in ("soon", "late"))
-    if until <= 0 or after < until:
-        says = "the server's counters did not count this answer: they may be those of another process"
+    if until < _COUNTED * max(1, len(stopped.content)) or after < until:
+        says = (
+            f"the server's counter did not count this answer: it went up by {until:,.0f}, and "
+            f"{some(len(stopped.content), 'chunk')} came. It may count something else, or for another process"
+        )
         return _Generation(says, unknown=True)
     return _Generation(
-        f"the server generated {until:,.0f} tokens until a second after that, and {after - until:,.0f} later",
+        f"the server generated {some(int(until), 'token')} until a second after that, and {after - until:,.0f} later",
         goes_on=after > until or counts["active_late"] > 0,
         ours=_one_answer(counts, until, after - until, stopped) and _idle_without_us(counts),
         late=until > len(stopped.content) + _FEW + 1_000.0 / max(1.0, stopped.pace or 1_000.0),
