@@ -17,7 +17,8 @@ from streamgauge.harness.probe.samples import at
 METHODS = ("POST", "DELETE", "PUT", "PATCH")
 EXAMPLE = "'POST /v1/answers/{id}/cancel'"
 _LONGEST = 1_000  # characters of the request
-_PLACE = re.compile(r"\{([A-Za-z_][\w.-]*)\}")
+_PLACE = re.compile(r"\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
+_PATH = re.compile(r"(?:[\w.~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")  # https://www.rfc-editor.org/rfc/rfc3986#section-3
 _SAFE = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.:~=-]{0,199}")  # in a path: no slash, no dots that lead upwards
 _BACKGROUND = {"background": True, "store": True}
 
@@ -53,6 +54,10 @@ def parsed(text: str) -> Way:
         raise ValueError(f"it is longer than {_LONGEST:,} characters, or has others than printable ASCII")
     if "${" in text:
         raise ValueError("it has a variable of the environment: the headers of the target are sent, with their keys")
+    if odd := _PATH.sub("", _PLACE.sub("", path)):
+        raise ValueError(
+            f"it has a path with {line(odd, 20)!r}: write a place as {{id}}, and such a character as %23 for #"
+        )
     if not way.places:
         raise ValueError(f"it has no place for the answer's id: write its key in the stream's JSON, as in {EXAMPLE}")
     if body and not isinstance(_json(way.filled(dict.fromkeys(way.places, "x"))[1]), dict):

@@ -15,6 +15,7 @@ OWN = "POST /v1/answers/{id}/cancel"
     [
         (OWN, Way("POST", "/v1/answers/{id}/cancel"), ["id"]),
         (" delete  /answers/{answer.id}?now=1 ", Way("DELETE", "/answers/{answer.id}?now=1"), ["answer.id"]),
+        ("PUT /a%20b/{id}?c=(d);e", Way("PUT", "/a%20b/{id}?c=(d);e"), ["id"]),
         ("PUT /stop/{x-request-id}", Way("PUT", "/stop/{x-request-id}"), ["x-request-id"]),
         ('POST /abort {"rid": "{id}", "user": "me"}', Way("POST", "/abort", '{"rid": "{id}", "user": "me"}'), ["id"]),
     ],
@@ -37,6 +38,11 @@ def test_a_cancel_is_a_method_a_path_and_perhaps_a_body(text: str, way: Way, pla
         ("POST /answers/é/{id}", "others than printable ASCII"),
         (f"POST /{'a' * 2_000}/{{id}}", "longer than 1,000 characters"),
         ("POST /answers/{id}?key=${KEY}", "a variable of the environment"),
+        ("POST /answers/{id", "path with '{': write a place as {id}"),
+        ("POST /answers/{id}/{1}", "path with '{}': write a place as {id}"),
+        ("POST /answers/{a..id}", "path with '{}': write a place as {id}"),
+        ("POST /answers/{id}#now", "path with '#': write a place as {id}, and such a character as %23"),
+        ("POST /answers/%zz/{id}", "path with '%'"),
         ("POST /answers/{id} now", "a body that is no JSON object"),
     ],
 )
