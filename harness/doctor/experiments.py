@@ -268,7 +268,7 @@ def _error(session: Session) -> None:
     if not session.figures.get("reference"):
         session.untried["error"] = "only the reference server makes one on request"
         return
-    with session.person(x_gauge_fault="error@3") as person:
+    with session.person(x_gauge_fault="error@3", x_gauge_ttft="10ms") as person:
         session.ask("error", person)
 
 

@@ -88,8 +88,10 @@ def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, A
 
 
 def test_a_server_that_is_slow_to_begin_is_asked_once_less(server: ReferenceServer, diagnoses: dict[str, Any]) -> None:
-    found = diagnosed(server.url, "x-gauge-ttft: 5100ms", "x-gauge-tokens: 25")
+    asked = (*PLAIN, "leave", "error")
+    found = diagnosed(server.url, "x-gauge-ttft: 5100ms", "x-gauge-tokens: 25", experiments=asked)
     assert (wrong(found), {*found.evidence.untried}) == ([], {"identity"})
+    assert found.evidence.seen["error"].ms["ended"] < 5_000, "of the reference server, an error comes at once"
     assert "identity" not in diagnoses["slow_headers:300ms"].evidence.untried
 
 
