@@ -20,7 +20,7 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     for item in (item for told in _TOLD for item in diagnosis.having(told)):
         _whole(item, console)
     _table(diagnosis.having(Status.PASS), console)
-    if diagnosis.status_of("answers") is Status.UNKNOWN:
+    if diagnosis.status_of("answers") is not Status.PASS:
         console.print()
         console.print(safe(f"Without an answer, none of the other {len(diagnosis.items) - 1} checks could look."))
     else:

@@ -70,8 +70,14 @@ def of_silence(probe: Probe) -> Iterator[Advice]:
 def _closed(probe: Probe) -> Iterator[Advice]:
     if probe.site.endpoint.tls is None:
         yield Advice(
-            "The port took the connection and gave no HTTP answer. If it speaks TLS, write https:// in the URL. "
-            "Otherwise another program may listen there, or the server failed: look at its log."
+            "The port took the connection and gave no HTTP/1.1 answer. If it speaks TLS, write https:// in the URL. "
+            "Otherwise another program may listen there, such as one that speaks only HTTP/2 (gRPC), or the server "
+            "failed: look at its log."
+        )
+    elif "not HTTP" in probe.seen.detail:
+        yield Advice(
+            "What came is not HTTP/1.1. If the server speaks only HTTP/2, as for gRPC, ask a proxy in front of it that "
+            "takes HTTP/1.1 too."
         )
     else:
         yield Advice("The server closed the connection without an answer: look at its log, and at a proxy's.")

@@ -265,7 +265,8 @@ FLOW = [
                   warm=answer([ms + 900 * (ms > 400) for ms in STEADY]))),
     Case("silence", PASS, "2 signs of life", evidence(answer(pings=(5_000, 10_000)))),
     Case("silence", WARN, "nothing came for 16.0 s", evidence(answer([ms + 15_950 for ms in STEADY]))),
-    Case("silence", UNKNOWN, "too short to need", evidence(answer())),
+    Case("silence", UNKNOWN, "too short to need",
+         evidence(answer(), slow_reader=answer([ms + 30_000 for ms in STEADY]))),
     Case("get", PASS, "as it does by POST", evidence(answer(), get=answer())),
     Case("get", WARN, "by POST one by one", evidence(answer(), get=answer(AT_ONCE))),
 ]  # fmt: skip

@@ -182,6 +182,10 @@ def test_what_cannot_be_looked_at_is_no_failure_and_no_success(server: Reference
     assert re.search(r"none of the other \d+ checks could look", shown)
     assert "✓" not in shown
     assert shown.count("UNKNOWN") == 1
+    failed = invoke("doctor", server.url, "--protocol", "openai_chat", "--header", "x-gauge-fault: http_500")
+    assert failed.exit_code == 1
+    assert re.search(r"none of the other \d+ checks could look", failed.output)
+    assert "UNKNOWN" not in failed.output
     short = diagnosed(server.url, "x-gauge-tokens: 3")
     assert (short.exit_code, wrong(short)) == (3, [])
     assert short.sentence.startswith("Could not tell whether it streams: only 3 content events came")
