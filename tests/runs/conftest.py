@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.busy import first
 from tests.support.command import RULES
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -15,6 +16,13 @@ def server() -> Iterator[ReferenceServer]:
     # 80 ms: a busy machine reads tokens at once that are closer, and a run with many of those is invalid.
     with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "80ms") as found:
         yield found
+
+
+@pytest.fixture
+def before_others() -> Iterator[None]:
+    """For runs that have to keep a load or a time on a busy machine, too."""
+    with first():
+        yield
 
 
 @pytest.fixture

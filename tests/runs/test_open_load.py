@@ -19,6 +19,8 @@ from tests.support.command import Running, locust_in_forks, processes, running
 from tests.support.record import MS
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
+pytestmark = pytest.mark.usefixtures("before_others")
+
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 CONFIG = '[target]\nmax_tokens = 3\n[[sla]]\nrule = "max(ttft) < 20s"\n'
 CROWD = """

@@ -54,6 +54,8 @@ from tests.support.record import observation
 from tests.support.reference import ReferenceServer
 from tests.support.rogue import Rogue, rogue, rogue_master
 
+pytestmark = pytest.mark.usefixtures("before_others")
+
 TOKEN = "the secret of these tests"
 # What Locust's own workers send, and what ours do.
 LOCUSTS = (

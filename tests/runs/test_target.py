@@ -16,6 +16,8 @@ from tests.support.command import command, processes, rows
 from tests.support.hostile import UNTIL_CLOSED, Peer, Script, asked, held, scripted
 from tests.support.reference import counts, reference_server
 
+pytestmark = pytest.mark.usefixtures("before_others")
+
 SECOND = 1_000_000_000
 ANSWERS = ("--preset", "exact", "--ttft", "50ms", "--itl", "10ms", "--tokens", "250")
 PEOPLE = """
@@ -95,12 +97,15 @@ def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path:
             stopped_after = clock.from_monotonic(answers[request]["ended_at"]) - ended_at
             assert stopped_after < SECOND + withheld
             assert answers[request]["outcome"] == "disconnected"
-    to_stop = found["metrics"]["time_to_stop"]["value"]
+    to_stop, in_vain = (found["metrics"][name]["value"] for name in ("time_to_stop", "wasted_tokens"))
     assert to_stop < 1_000 + withheld / 1e6
     statuses = [verdict["status"] for verdict in found["verdicts"]]
-    assert statuses == ["met", "met" if to_stop < 1_000 else "missed"], found["verdicts"]
-    # What was on its way when they left was received by nobody: a token or two of each stream.
-    assert wasted <= found["metrics"]["wasted_tokens"]["value"] <= wasted + 2 * found["metrics"]["wasted_tokens"]["n"]
+    kept = [in_vain < 2_000, to_stop < 1_000]
+    assert statuses == ["met" if each else "missed" for each in kept], found["verdicts"]
+    # What was on its way when they left was received by nobody: a token or two of each stream, or what was sent before
+    # the generator left.
+    most = 2 + withheld / (SECOND / 50)
+    assert wasted <= in_vain <= wasted + most * found["metrics"]["wasted_tokens"]["n"]
 
 
 def test_the_waste_of_a_server_that_ignores_disconnects_is_what_it_counts_itself(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_the_waste_of_a_server_that_ignores_disconnects_is_what_it_counts_itself
         assert server.active() == 0, "sampling went on until it was idle"
         own = counts(server.url)
     wasted, generated = own["reference_tokens_wasted_total"], own["reference_tokens_generated_total"]
-    assert wasted > 12_000
+    assert wasted > max(2_000, generated / 2), "people leave early in an answer"
     assert found["metrics"]["wasted_tokens"]["value"] == pytest.approx(wasted, rel=0.02)
     assert rows(tmp_path / "run.db", "SELECT max(value) FROM samples WHERE name = 'server_generated'") == [(generated,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM samples WHERE name LIKE 'server_%'") == [("target",)]
@@ -130,7 +135,8 @@ reference_tokens_generated_total 1.5e3
 WATCH = """
 from gevent import monkey
 monkey.patch_all()
-import gevent, json, sys
+import json, sys
+from gevent.pool import Pool
 from streamgauge.harness.config.load import parse
 from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.record.clock import RunClock
@@ -147,9 +153,8 @@ def watched(watch, samples):
     return [(sample.vital, sample.value) for sample in samples], notes
 
 watches = [watch(host) for host in sys.argv[1:]]  # before any starts: making a TLS context delays all
-watchers = [gevent.spawn(watched, *each) for each in watches]
-gevent.joinall(watchers, raise_error=True)
-print(json.dumps([watcher.value for watcher in watchers]))
+# Few at a time, so that on a busy machine, too, the servers answer within their second.
+print(json.dumps(Pool(3).map(lambda each: watched(*each), watches)))
 """
 
 
@@ -217,7 +222,7 @@ def test_a_bad_metrics_page_does_not_stop_the_run_which_notes_what_is_unknown() 
         with socket.create_server(("127.0.0.1", 0)) as taken:
             hosts.append(f"http://127.0.0.1:{taken.getsockname()[1]}")
         ended = subprocess.run(
-            [sys.executable, "-c", WATCH, *hosts], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", WATCH, *hosts], capture_output=True, text=True, timeout=120, check=False
         )
     assert ended.returncode == 0, ended.stderr
     *watched, (nothing, notes) = json.loads(ended.stdout)

@@ -15,6 +15,7 @@ from gevent.pool import Pool
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Target, Timeouts
 from streamgauge.reference_server.faults import catalogue
+from tests.support.busy import first
 from tests.support.command import COLUMNS, invoke, started, until
 from tests.support.diagnosed import PLAIN, diagnosed, named, says, wrong
 from tests.support.late import Late
@@ -77,7 +78,8 @@ def diagnoses(server: ReferenceServer) -> dict[str, Any]:
         headers = [f"x-gauge-fault: {fault}", *(["x-gauge-resumable: 30s"] if "_id@" in fault else [])]
         return diagnosed(server.url, *headers, experiments=(*PLAIN, "resume"), target=SHORT)
 
-    return dict(zip(FAULTS, Pool(6).map(look, FAULTS), strict=True))
+    with first():
+        return dict(zip(FAULTS, Pool(6).map(look, FAULTS), strict=True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -113,7 +115,8 @@ def test_a_server_that_stands_still_is_warned_of(server: ReferenceServer) -> Non
 
 
 def test_a_healthy_endpoint_passes_with_all_that_is_asked(server: ReferenceServer) -> None:
-    found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
+    with first():
+        found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
     assert (wrong(found), found.exit_code) == ([], 0)
     passed = named(found, result.Status.PASS)
     assert {
@@ -206,14 +209,15 @@ def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(server: ReferenceServer) -> None:
     wait_for(lambda: server.active() == 0)  # of other tests' answers: their tokens would be counted, too
-    found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 350", experiments=("ordinary", "leave"))
+    with first():
+        found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 350", experiments=("ordinary", "leave"))
     assert found.status_of("leaving") is result.Status.FAIL
     assert found.sentence == "The server goes on generating for people who have left"
 
 
 def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -> None:
     call = "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"
-    words = ["doctor", server.url, "--protocol", "openai_chat"]
+    words = ["doctor", server.url, "--protocol", "openai_chat", "--header", "x-gauge-itl: 100ms"]
     completed = "reference_streams_ended_total:completed"
     before = counts(server.url).get(completed, 0)
     with started([sys.executable, "-c", call, *words], stdout=subprocess.PIPE, cwd=tmp_path) as command:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,14 @@ from gevent.pool import Pool
 
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.doctor.cancelling import parsed
+from tests.support.busy import first
 from tests.support.command import invoke, started, until
 from tests.support.diagnosed import diagnosed, says, wrong
 from tests.support.hostile import CHUNKED, DONE, LAST, Peer, chunk, scripted
 from tests.support.reference import reference_server
 
 TOKENS, EACH = 60, 0.02  # of an answer; s
-LONG = ("--preset", "exact", "--ttft", "50ms", "--itl", "20ms", "--tokens", "250")
+LONG = ("--preset", "exact", "--ttft", "50ms", "--itl", "20ms", "--tokens", "400")
 KEY, RESPONSES = "sk-cancel-0123456789", "OpenAI Responses"
 PLAIN = ("ordinary", "cancel")
 VLLM = Metrics("/metrics", "vllm:num_requests_running", "vllm:generation_tokens_total")
@@ -115,9 +115,9 @@ class Seen(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def seen() -> Iterator[dict[str, Seen]]:
+def seen() -> dict[str, Seen]:
     """Of each case, each with a server of its own, whose counters tell of nobody else. They mostly wait."""
-    with ExitStack() as stack:
+    with first(), ExitStack() as stack:
         servers = {name: Scripted(case) for name, case in CASES.items()}
         urls = {name: stack.enter_context(scripted(server)).url for name, server in servers.items()}
         for name in (*REFERENCE, RESPONSES):
@@ -132,7 +132,7 @@ def seen() -> Iterator[dict[str, Seen]]:
             return diagnosed(urls[name], key, experiments=PLAIN, target=Target(metrics=VLLM), cancel=own)
 
         found = dict(zip(urls, Pool(len(urls)).map(look, urls), strict=True))
-        yield {name: Seen(found[name], servers[name].cancels if name in servers else []) for name in urls}
+        return {name: Seen(found[name], servers[name].cancels if name in servers else []) for name in urls}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -172,7 +172,7 @@ def test_a_cancel_that_is_redirected_takes_no_key_elsewhere() -> None:
 def test_a_server_that_accepts_a_cancel_and_stops_half_is_found_out(seen: dict[str, Seen], stops: str) -> None:
     status, told = REFERENCE[stops]
     found = seen[stops].found
-    assert (wrong(found), found.status_of("cancel")) == (["cancel"], status)
+    assert (wrong(found), found.status_of("cancel")) == (["cancel"], status), says(found, "cancel")
     assert told in says(found, "cancel")
 
 

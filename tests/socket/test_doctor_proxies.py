@@ -10,6 +10,7 @@ import pytest
 from gevent.pool import Pool
 
 from tests.support import proxies
+from tests.support.busy import first
 from tests.support.diagnosed import PLAIN, checked, diagnosed
 from tests.support.hostile import DONE, HEAD, Peer, scripted
 from tests.support.late import Late
@@ -83,7 +84,9 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
                 return diagnosed(urls[name], *headers, origin=server.url, experiments=(*PLAIN, "origin"))
             return diagnosed(urls[name], *headers)
 
-        yield {"slow": slow(urls["nginx, read timeout"]), **dict(zip(NAMES, Pool(9).map(look, NAMES), strict=True))}
+        with first():
+            found = dict(zip(NAMES, Pool(9).map(look, NAMES), strict=True))
+        yield {"slow": slow(urls["nginx, read timeout"]), **found}
 
 
 def slow(url: str) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.socket.conftest import READERS, read_with
+from tests.support.busy import first
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -28,8 +29,8 @@ from tests.support.hostile import (
 )
 
 # Of all streams: a busy machine may need some of it to begin them all, and the servers to answer.
-DEADLINE = 5_000_000_000  # ns
-PASSES = "5s"
+DEADLINE = 10_000_000_000  # ns
+PASSES = "10s"
 STOP = 4  # seconds
 standing, moving = threading.Event(), threading.Event()  # the stop has begun; it is over
 
@@ -38,7 +39,7 @@ def prompt(peer: Peer) -> None:
     """Everything in the stop."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(10)
+    assert standing.wait(30)
     peer.send(*(chunk(token(number)) for number in range(3)), chunk(DONE) + LAST)
 
 
@@ -46,7 +47,7 @@ def dawdling(peer: Peer) -> None:
     """A token in the stop, and the rest in it when the deadline has passed."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(10)
+    assert standing.wait(30)
     peer.send(chunk(token(1)))
     time.sleep(DEADLINE / 1e9)
     peer.send(chunk(token(2)), chunk(DONE) + LAST)
@@ -56,7 +57,7 @@ def late(peer: Peer) -> None:
     """Everything in the stop when the deadline has passed."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(10)
+    assert standing.wait(30)
     time.sleep(DEADLINE / 1e9)
     peer.send(chunk(token(1)), chunk(DONE) + LAST)
 
@@ -122,7 +123,7 @@ def streams(request: pytest.FixtureRequest, tls: ssl.SSLContext) -> dict[str, St
     """
     standing.clear()
     moving.clear()
-    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+    with first(), pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         read_with(request.param, patch)
         servers = {
             name: stack.enter_context(scripted(each.script, tls=each.tls(tls))) for name, each in STREAMS.items()
@@ -170,7 +171,7 @@ def test_a_gap_that_was_too_long_is_idle_though_the_rest_had_arrived_when_we_loo
     separated: dict[str, Stopped],
 ) -> None:
     seen, _ = separated["dawdling, idle"]
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 5 s")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 10 s")
     assert content(seen) == 1
     assert seen.read_lag_max is not None
     # Not when we looked. Times are kept to the microsecond.
@@ -181,12 +182,12 @@ def test_what_arrived_after_the_total_timeout_is_late_though_we_read_it_at_once_
     separated: dict[str, Stopped],
 ) -> None:
     seen, _ = separated["dawdling, total"]
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total for 5 s", 1)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total for 10 s", 1)
 
 
 def test_a_first_token_that_arrived_too_late_is_late(separated: dict[str, Stopped]) -> None:
     seen, _ = separated["late, first_token"]
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "first token for 5 s", 0)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "first token for 10 s", 0)
 
 
 def test_a_person_who_would_have_left_during_the_stop_has_left(separated: dict[str, Stopped]) -> None:

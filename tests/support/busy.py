@@ -1,13 +1,14 @@
 """Runs that tests make beside other programs, which can keep a run from its cores and make it invalid."""
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.support.forking import FIRST, before_others
 from tests.support.late import Late
@@ -28,13 +29,24 @@ def again_if_busy(
     begins by removing what the one before it left. What it starts computes before all other programs, if the tests may
     ask for that: its verdict is what the test is about.
     """
-    os.environ[FIRST] = "1"  # for forks
-    try:
-        with ThreadPoolExecutor(1, initializer=before_others) as thread:
-            ended = thread.submit(attempt).result()
-            return thread.submit(attempt).result() if _was_busy(ended.stdout + ended.stderr) else ended
-    finally:
-        del os.environ[FIRST]
+    with first():
+        ended = attempt()
+        return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
+
+
+@contextlib.contextmanager
+def first() -> Iterator[None]:
+    """Have this thread, and the threads and processes that it starts, compute before all others, if it may ask so.
+
+    For what mostly waits, and has to notice in time what it waits for.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FIRST, "1")  # for forks
+        before_others()
+        try:
+            yield
+        finally:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def ended_well(code: int | None, database: Path) -> bool:

@@ -172,7 +172,7 @@ def count(database: Path, table: str) -> int:
 
 def until(condition: Any) -> None:
     """Wait for something that another process does."""
-    give_up_at = time.monotonic() + 90
+    give_up_at = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"
         time.sleep(0.05)
