@@ -4,10 +4,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from tests.browser.scripted_site import Site, site
 
+_PATIENCE = 30_000  # ms until a test that hangs fails instead
 _QUIET = [  # switches off the browser's own requests
     "--disable-background-networking",
     "--disable-component-update",
@@ -27,7 +28,8 @@ def tab() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         opened = browser.new_page()
-        opened.set_default_timeout(10_000)  # ms until a test that hangs fails instead
+        opened.set_default_timeout(_PATIENCE)
+        expect.set_options(timeout=_PATIENCE)
         # No report draws its charts ahead: only those that a test scrolls to. That is half of the time.
         opened.add_init_script("window.requestIdleCallback = () => 0")
         yield opened

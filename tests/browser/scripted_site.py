@@ -62,7 +62,7 @@ class Post:
 
         Without the wait a browser would discard bytes that have arrived but have not been read.
         """
-        while self.told.get(timeout=10) != text:
+        while self.told.get(timeout=30) != text:
             pass
 
     def until_gone(self) -> None:
@@ -100,7 +100,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(served: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 10  # seconds until a test that hangs fails instead
+        timeout = 30  # seconds until a test that hangs fails instead
 
         def do_GET(self) -> None:
             if self.path.startswith("/told?"):

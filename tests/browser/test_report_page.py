@@ -140,10 +140,10 @@ def test_an_answer_is_played_paused_and_sought(report: Page) -> None:
     whole = blocks.count()
     assert whole > 0
     player.get_by_role("slider").fill("0")
-    player.get_by_label("4×").check()
     play.focus()
     report.keyboard.press("Space")
     expect(player.get_by_role("button", name="Pause")).to_be_visible()
+    player.get_by_label("4×").check()
     expect(play).to_be_visible()  # at its end
     assert (clock.inner_text(), blocks.count()) == (end, whole)
     play.click()

@@ -325,8 +325,8 @@ def test_leaving_the_loop_or_aborting_closes_the_connection(page: Page, hosted: 
         """
     )
     assert thrown == "AbortError"
-    assert hosted.gone.acquire(timeout=10)
-    assert hosted.gone.acquire(timeout=10)
+    assert hosted.gone.acquire(timeout=30)
+    assert hosted.gone.acquire(timeout=30)
 
 
 def test_stopping_while_it_waits_to_reconnect_ends_the_wait(page: Page, hosted: Site) -> None:
@@ -370,7 +370,7 @@ def test_stopping_cancels_the_answer_at_the_server_but_not_after_its_end(page: P
         }
         """
     )
-    assert hosted.told.get(timeout=10) == "/streams/req_2/cancel"
+    assert hosted.told.get(timeout=30) == "/streams/req_2/cancel"
 
 
 def test_an_event_without_end_is_refused_before_it_fills_the_memory(page: Page, hosted: Site) -> None:

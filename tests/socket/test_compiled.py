@@ -97,7 +97,7 @@ def taken(thread: ReadingThread, inbox: Inbox) -> Piece:
 
 
 def until(happens: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not happens():
         assert time.monotonic() < end
         time.sleep(0.001)

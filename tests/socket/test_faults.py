@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from streamgauge.harness.record.observation import Outcome
+from tests.support import patient
 from tests.support.dialects import PATHS, TERMINAL, complaint, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, met, reference_server, refused
@@ -49,7 +50,7 @@ def asking(server: ReferenceServer, fault: str | None, **headers: str) -> Iterat
     given = headers if fault is None else {"x-gauge-fault": fault, **headers}
     lines = ["POST /chat/stream HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in given.items()]
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         yield connection
 
@@ -79,7 +80,7 @@ def events(body: bytes) -> list[bytes]:
 
 
 def status(server: ReferenceServer, **question: Any) -> int:
-    return httpx.post(f"{server.url}/chat/stream", json=QUESTION | question).status_code
+    return patient.post(f"{server.url}/chat/stream", json=QUESTION | question).status_code
 
 
 # What goes over the wire
@@ -168,11 +169,11 @@ def test_a_deaf_generation_continues_after_the_client_has_left(server: Reference
     found = re.search(rb"x-request-id: (\w+)", said)
     assert found
     url = f"{server.url}/streams/{found[1].decode()}"
-    known = httpx.get(url).json()["tokens"]["generated"]  # by now the server knows that its client has left
-    give_up_at = time.monotonic() + 10
-    while httpx.get(url).json()["tokens"]["generated"] < known + 20:
+    known = patient.get(url).json()["tokens"]["generated"]  # by now the server knows that its client has left
+    give_up_at = time.monotonic() + 30
+    while patient.get(url).json()["tokens"]["generated"] < known + 20:
         assert time.monotonic() < give_up_at, "it stopped"
-    report = httpx.post(f"{url}/cancel").json()
+    report = patient.post(f"{url}/cancel").json()
     assert report["state"] == "disconnected"
     assert report["tokens"]["wasted"] >= 20
 
@@ -228,7 +229,9 @@ def test_a_timed_buffer_is_flushed_in_time(server: ReferenceServer) -> None:
 @every_dialect
 def test_without_a_terminator_everything_else_arrives(server: ReferenceServer, path: str) -> None:
     def lengths(headers: dict[str, str]) -> list[int]:
-        answer = httpx.post(f"{server.url}{path}", json=in_dialect(path, QUESTION | {"stream": True}), headers=headers)
+        answer = patient.post(
+            f"{server.url}{path}", json=in_dialect(path, QUESTION | {"stream": True}), headers=headers
+        )
         assert (TERMINAL[path] in answer.text) == (not headers)
         return [len(event) for event in events(answer.content)]
 
@@ -239,8 +242,8 @@ def test_without_a_terminator_everything_else_arrives(server: ReferenceServer, p
 
 def test_faults_happen_in_the_middle_of_tool_use(server: ReferenceServer) -> None:
     body = QUESTION | {"tools": ["gauge_level"]}
-    clean = events(httpx.post(f"{server.url}/chat/stream", json=body).content)
-    cut = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-fault": "cut@100"}).content
+    clean = events(patient.post(f"{server.url}/chat/stream", json=body).content)
+    cut = patient.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-fault": "cut@100"}).content
     assert any(event.startswith(b"event: tool_end") for event in events(cut))
     assert len(events(cut)) == len(clean) - 2  # all but the usage and the terminator
 
@@ -275,7 +278,7 @@ def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server
 def test_a_request_that_resumes_an_answer_can_get_faults_too(server: ReferenceServer) -> None:
     begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "5s"}).body)
     back = {"last-event-id": re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()}
-    refused = httpx.post(f"{server.url}/chat/stream", json=QUESTION, headers={"x-gauge-fault": "http_503:2s", **back})
+    refused = patient.post(f"{server.url}/chat/stream", json=QUESTION, headers={"x-gauge-fault": "http_503:2s", **back})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
     assert raw(server, "crlf", **back).body == raw(server, None, **back).body.replace(b"\n", b"\r\n")
 
@@ -321,7 +324,7 @@ def test_a_wrong_fault_header_is_refused_with_what_to_write(
 
 
 def test_an_answer_that_is_not_streamed_can_get_statuses_only(server: ReferenceServer) -> None:
-    answer = httpx.post(
+    answer = patient.post(
         f"{server.url}/chat/stream", json=QUESTION | {"stream": False}, headers={"x-gauge-fault": "reset"}
     )
     assert answer.status_code == 400

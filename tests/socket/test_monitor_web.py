@@ -27,6 +27,7 @@ from streamgauge.harness.monitor.levels import labels_of
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.reports import status_page
+from tests.support import patient
 from tests.support.alert_servers import LONGEST_WAIT
 from tests.support.monitored import CONFIG, START, Monitored, with_an_outage
 
@@ -73,18 +74,18 @@ def test_a_process_serves_the_page_the_metrics_and_its_health_to_this_machine_on
     assert "not watching" in page.text, "its judge has not judged for years"
     assert 'id="stream=' in page.text, "the streams behind the incident are drawn"
     assert page.headers["x-frame-options"] == "DENY"
-    assert httpx.get(f"{served}/incidents/1").status_code == 200
-    assert httpx.get(f"{served}/incidents/999").status_code == 404
-    metrics = httpx.get(f"{served}/metrics")
+    assert patient.get(f"{served}/incidents/1").status_code == 200
+    assert patient.get(f"{served}/incidents/999").status_code == 404
+    metrics = patient.get(f"{served}/metrics")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert 'streamgauge_slo_bad_probes_total{slo="first token",target="eu"} 20.0' in metrics.text
-    health = httpx.get(f"{served}/healthz")
+    health = patient.get(f"{served}/healthz")
     assert (health.status_code, health.json()["state"]) == (200, "starting")
-    assert httpx.get(served, headers={"host": "evil.example"}).status_code == 403, "DNS rebinding"
+    assert patient.get(served, headers={"host": "evil.example"}).status_code == 403, "DNS rebinding"
     for method in ("POST", "PUT", "DELETE", "PATCH"):
-        assert httpx.request(method, served).status_code == 405
+        assert patient.request(method, served).status_code == 405
     monitored.probes([400], first=141)
-    text = httpx.get(f"{served}/metrics").text
+    text = patient.get(f"{served}/metrics").text
     assert 'streamgauge_probes_total{outcome="completed",target="eu"} 1.0' in text, "it counts what is new"
 
 

@@ -63,7 +63,7 @@ def proxy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 30
     while True:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < give_up_at, "nginx does not listen"

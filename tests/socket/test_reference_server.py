@@ -16,6 +16,7 @@ from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
+from tests.support import patient
 from tests.support.dialects import PATHS, in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server
 
@@ -208,7 +209,7 @@ def test_health_and_front_page_say_what_this_is(client: httpx.Client) -> None:
 
 def test_the_presets_differ_and_exact_is_exact() -> None:
     with reference_server("--preset", "exact", "--tokens", "2") as server:
-        httpx.post(f"{server.url}/chat/stream", json=BODY)
+        patient.post(f"{server.url}/chat/stream", json=BODY)
         (row,) = server.truth()
     assert row["due"] - row["received_at"] == 200_000_000
     assert PRESETS["exact"].spread == 0

@@ -12,6 +12,7 @@ import pytest
 
 from streamgauge.reference_server.delivery import arrivals
 from streamgauge.reference_server.delivery.arrivals import Arrivals
+from tests.support import patient
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "20")
@@ -66,7 +67,7 @@ def memory(server: ReferenceServer) -> float:
 @pytest.mark.parametrize("host", ["LOCALHOST:80", "127.0.0.1:8080", "127.8.8.8", "[::1]:1", "proxy.example"])
 def test_a_server_on_loopback_answers_to_its_names(host: str) -> None:
     with reference_server(*QUICK, "--allow-host", "Proxy.example") as server:
-        assert httpx.get(f"{server.url}/healthz", headers={"host": host}).status_code == 200
+        assert patient.get(f"{server.url}/healthz", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080", "[", ""])
@@ -75,7 +76,7 @@ def test_a_page_that_calls_the_server_by_another_name_gets_nothing(
     server: ReferenceServer, host: str, path: str
 ) -> None:
     for method in ("GET", "POST"):
-        refused = httpx.request(method, f"{server.url}{path}", headers={"host": host})
+        refused = patient.request(method, f"{server.url}{path}", headers={"host": host})
         assert refused.status_code == 421
         assert "--allow-host NAME adds a name" in refused.json()["error"]["message"]
 
@@ -83,7 +84,7 @@ def test_a_page_that_calls_the_server_by_another_name_gets_nothing(
 def test_a_server_for_other_machines_answers_to_any_name() -> None:
     with reference_server(*QUICK, "--host", "0.0.0.0") as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.get(f"{url}/healthz", headers={"host": "gauge.example"}).status_code == 200
+        assert patient.get(f"{url}/healthz", headers={"host": "gauge.example"}).status_code == 200
 
 
 # Requests that do not end
@@ -165,7 +166,7 @@ def test_a_request_that_is_late_is_closed_and_one_that_arrived_is_not(monkeypatc
 
 def test_the_connection_that_has_waited_longest_makes_room() -> None:
     with reference_server(*QUICK, "--max-streams", "1") as server, ExitStack() as stack:
-        stream = stack.enter_context(httpx.stream("POST", f"{server.url}/v1/messages", json=BODY, headers=ENDLESS))
+        stream = stack.enter_context(patient.stream("POST", f"{server.url}/v1/messages", json=BODY, headers=ENDLESS))
         chunks = stream.iter_bytes()
         next(chunks)
         idle = [stack.enter_context(connected(server)) for _ in range(1_100)]  # 1,001 are accepted
@@ -194,11 +195,11 @@ def test_answers_of_many_tokens_that_nobody_reads_are_bounded_together() -> None
         assert refused.startswith(b"HTTP/1.1 529 ")
         assert b"at most 500000 are held at a time; try again" in refused
         assert memory(server) - before < 60
-        assert httpx.post(f"{server.url}/v1/messages", json=BODY, headers=long).status_code == 529
+        assert patient.post(f"{server.url}/v1/messages", json=BODY, headers=long).status_code == 529
         for connection in stalled:
             connection.close()
         wait_for(lambda: server.active() == 0)
-        again = httpx.post(f"{server.url}/chat/stream", json=BODY, headers={"x-gauge-tokens": "9"})
+        again = patient.post(f"{server.url}/chat/stream", json=BODY, headers={"x-gauge-tokens": "9"})
         assert again.status_code == 200, "the room is free again"
 
 
@@ -209,10 +210,10 @@ def test_resumable_answers_are_bounded_together(server: ReferenceServer) -> None
             connection = stack.enter_context(connected(server))
             connection.sendall(request(headers=headers))
         wait_for(lambda: server.active() == 33)
-        refused = httpx.post(f"{server.url}/v1/messages", json=BODY, headers=headers)
+        refused = patient.post(f"{server.url}/v1/messages", json=BODY, headers=headers)
         assert refused.status_code == 529
         assert "no room for one more resumable answer" in refused.text
-        more = httpx.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-resumable": "60s"})
+        more = patient.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-resumable": "60s"})
         assert more.status_code == 200, "a short one has room"
 
 
@@ -226,6 +227,6 @@ def answer_head(connection: socket.socket) -> bytes:
 def test_a_question_with_many_stop_sequences_is_refused(server: ReferenceServer) -> None:
     stops = [f"zq{number}" for number in range(65)]
     for path, key in (("/v1/messages", "stop_sequences"), ("/chat/stream", "stop"), ("/v1/chat/completions", "stop")):
-        refused = httpx.post(f"{server.url}{path}", json=BODY | {key: stops})
+        refused = patient.post(f"{server.url}{path}", json=BODY | {key: stops})
         assert refused.status_code == 400
         assert key in refused.json()["error"]["message"]

@@ -28,6 +28,7 @@ from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
 from streamgauge.reference_server.model.steps import Step
 from streamgauge.reference_server.truth import TruthLog
+from tests.support import patient
 from tests.support.dialects import PATHS, TERMINAL, complaint, in_dialect
 from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
 
@@ -148,8 +149,8 @@ def test_a_stream_is_cancelled_from_another_connection_and_ends_properly(
         chunks = answer.iter_text()
         said = next(chunks)
         id = answer.headers[DIALECTS[path].request_id_header]
-        assert httpx.get(f"{server.url}/streams/{id}").json()["state"] == "running"
-        cancelled = httpx.post(f"{server.url}/streams/{id}/cancel").json()
+        assert patient.get(f"{server.url}/streams/{id}").json()["state"] == "running"
+        cancelled = patient.post(f"{server.url}/streams/{id}/cancel").json()
         said += "".join(chunks)  # to the end of the response: no protocol error
     assert TERMINAL[path] in said.rstrip().rpartition("\n\n")[2]
     report = client.get(f"/streams/{id}").json()
@@ -169,7 +170,7 @@ def test_an_unknown_stream_is_not_found(client: httpx.Client) -> None:
 
 
 def test_the_counts_cover_every_stream_and_token() -> None:
-    with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
+    with reference_server(*QUICK) as server, patient.Client(base_url=server.url) as client:
         client.post("/chat/stream", json=STREAM)
         client.post("/chat/stream", json=QUESTION | {"stream": False})
         # Flushing by sentences holds some tokens back. They are wasted when the client leaves.
@@ -239,7 +240,7 @@ def counts_of_stalled(server: ReferenceServer, clients: int) -> dict[str, float]
 
 def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
     with reference_server(*QUICK, "--send-buffer", "8192") as server:
-        httpx.post(f"{server.url}/v1/messages", json=STREAM)
+        patient.post(f"{server.url}/v1/messages", json=STREAM)
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
         with not_reading(server, 200, *FAST) as connections:
@@ -249,7 +250,7 @@ def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
             assert process.memory_info().rss - before < 200 * 250_000
             assert stalled["reference_tokens_generated_total"] < 200 * 1_000
             # Nothing is generated for them while another client is served.
-            httpx.post(f"{server.url}/v1/messages", json=STREAM)
+            patient.post(f"{server.url}/v1/messages", json=STREAM)
             assert counts(server.url)["reference_tokens_generated_total"] == (
                 stalled["reference_tokens_generated_total"] + 60
             )
@@ -319,17 +320,17 @@ def test_a_client_that_reads_nothing_is_cut_off_after_the_idle_time() -> None:
 def test_streams_beyond_the_capacity_wait_in_order_of_arrival() -> None:
     with (
         reference_server(*QUICK, "--capacity", "1", "--ttft", "50ms") as server,
-        httpx.Client(base_url=server.url) as client,
+        patient.Client(base_url=server.url) as client,
     ):
         with client.stream("POST", "/chat/stream", json=STREAM, headers=ENDLESS | {"x-gauge-stream": "first"}) as first:
             chunks = first.iter_raw()
             next(chunks)
             id = first.headers["x-request-id"]
             with client.stream("POST", "/chat/stream", json=STREAM, headers={"x-gauge-stream": "second"}) as second:
-                waiting = httpx.get(f"{server.url}/streams/{second.headers['x-request-id']}").json()
+                waiting = patient.get(f"{server.url}/streams/{second.headers['x-request-id']}").json()
                 assert (waiting["state"], waiting["seconds"]["started"]) == ("queued", None)
                 assert counts(server.url)["reference_streams_queued"] == 1
-                httpx.post(f"{server.url}/streams/{id}/cancel")
+                patient.post(f"{server.url}/streams/{id}/cancel")
                 second.read()
         rows = {row["client"]: row for row in server.truth()}
         # It runs alone, but with capacity 1 that is a full machine.
@@ -359,7 +360,7 @@ def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> Non
     body = in_dialect(path, STREAM)
     with (
         reference_server(*QUICK, environment={"STREAMGAUGE_API_KEY": "sésame"}) as server,
-        httpx.Client(base_url=server.url) as client,
+        patient.Client(base_url=server.url) as client,
     ):
         for headers in ({}, {"x-api-key": "sesame"}, {"authorization": "Bearer sesame"}, {"authorization": "sésame"}):
             encoded = {name.encode(): value.encode() for name, value in headers.items()}
@@ -374,7 +375,7 @@ def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> Non
 
 
 def test_a_draining_server_refuses_new_streams_and_lets_running_ones_finish() -> None:
-    with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
+    with reference_server(*QUICK) as server, patient.Client(base_url=server.url) as client:
         headers = {"x-gauge-ttft": "0ms", "x-gauge-itl": "20ms", "x-gauge-tokens": "60"}
         with client.stream("POST", "/v1/messages", json=STREAM, headers=headers) as answer:
             chunks = answer.iter_text()

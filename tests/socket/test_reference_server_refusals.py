@@ -9,6 +9,7 @@ import pytest
 
 from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
+from tests.support import patient
 from tests.support.dialects import PATHS, complaint, in_dialect
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -158,7 +159,7 @@ def test_a_body_over_the_limit_is_refused(client: httpx.Client, path: str) -> No
 
 
 def test_streams_over_the_limit_are_refused_until_one_ends() -> None:
-    with reference_server(*QUICK, "--max-streams", "1") as server, httpx.Client(base_url=server.url) as client:
+    with reference_server(*QUICK, "--max-streams", "1") as server, patient.Client(base_url=server.url) as client:
         with client.stream("POST", "/chat/stream", json=BODY_OF_AGES, headers=ENDLESS):
             for path, status in [("/v1/messages", 529), ("/v1/chat/completions", 503), ("/chat/stream", 503)]:
                 refused = client.post(path, json=BODY)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from ag_ui.core import Event, EventType, RunAgentInput, RunFinishedSuccessOutcome, Tool, UserMessage
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.record.observation import Outcome
+from tests.support import patient
 from tests.support.corpus import Stream, streams
 from tests.support.reference import ReferenceServer
 from tests.support.stacks import observe
@@ -39,7 +39,7 @@ def run(server: ReferenceServer, fault: str = "", **more: Any) -> list[Any]:
         **{"state": {}, "tools": [], "context": [], "forwarded_props": {}, **more},
     )
     body = asked.model_dump_json(by_alias=True)
-    answer = httpx.post(f"{server.url}/agent", content=body, headers={"x-gauge-fault": fault} if fault else {})
+    answer = patient.post(f"{server.url}/agent", content=body, headers={"x-gauge-fault": fault} if fault else {})
     assert answer.status_code == 200, answer.text
     return decoded(answer.content)
 

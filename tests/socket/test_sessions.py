@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.sessions import registry
 from streamgauge.reference_server.sessions.log import EventLog, LogLimits, Subscriber
+from tests.support import patient
 from tests.support.dialects import PATHS, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
@@ -141,7 +142,7 @@ def test_an_answer_that_a_fault_broke_is_resumed_and_not_broken_twice(client: ht
 
 
 def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() -> None:
-    with reference_server(*QUICK, "--resumable", "100ms") as server, httpx.Client(base_url=server.url) as client:
+    with reference_server(*QUICK, "--resumable", "100ms") as server, patient.Client(base_url=server.url) as client:
         with client.stream("POST", "/chat/stream", json=STREAM, headers=ENDLESS) as answer:
             next(answer.iter_raw())
         wait_for(lambda: counts(server.url)["reference_streams_ended_total:disconnected"] == 1)
@@ -159,7 +160,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
 
 def test_an_answer_that_ends_without_subscribers_is_kept_for_the_grace_and_then_wasted() -> None:
     short = SLOW | {"x-gauge-resumable": "5s"}
-    with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
+    with reference_server(*QUICK) as server, patient.Client(base_url=server.url) as client:
         lost, _ = dropped(client, "/chat/stream", 1, **short)
         id, said = dropped(client, "/chat/stream", 1, **short)
         wait_for(lambda: server.active() == 0)

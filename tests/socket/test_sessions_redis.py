@@ -239,7 +239,7 @@ def test_a_missing_redis_ends_the_start_with_one_line(url: str, expected: str) -
         url.replace("FREE", str(free_port())),
     ]
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[2], check=False
+        command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2], check=False
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"streamgauge serve: --redis-url: {expected}")

@@ -9,6 +9,7 @@ import pytest
 
 from streamgauge.reference_server.model.tools import TOOLS
 from streamgauge.reference_server.model.turns import MAX_TOOL_ROUNDS
+from tests.support import patient
 from tests.support.reference import ReferenceServer, counts, reference_server
 
 PROMPT = "How high is the river?"
@@ -56,7 +57,7 @@ def test_a_stream_continues_after_failed_tools_until_the_last_round(server: Refe
 
 def test_a_client_that_leaves_while_a_tool_runs_is_noticed(server: ReferenceServer) -> None:
     body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["forecast"]}
-    with httpx.stream("POST", f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": "5"}) as answer:
+    with patient.stream("POST", f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": "5"}) as answer:
         assert any("tool_start" in line for line in answer.iter_lines())
     row = server.truth()[-1]
     assert row["outcome"] == "disconnected"
@@ -69,7 +70,7 @@ def test_the_tokens_of_a_tools_input_count_as_delivered_with_the_tool_start(
 ) -> None:
     before = counts(server.url)
     body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["convert"]}
-    httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-flush": flush})
+    patient.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-flush": flush})
     row = server.truth()[-1]
     assert row["tokens"] == len(row["sent"]) > 30
     after = counts(server.url)

@@ -241,7 +241,7 @@ def test_ctrl_c_shows_what_has_come(folder: Path) -> None:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         until(lambda: other.peers and other.peers[0].sent and not _unread(other.peers[0]))
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "")
     assert "? INTERRUPTED: you did not wait for the end; this is what came until then" in output
     assert "Hello" in output

@@ -10,13 +10,13 @@ import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import Result
 
 from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.reference_server.faults.catalogue import FAULTS
+from tests.support import patient
 from tests.support.command import COLUMNS, free_port, try_
 from tests.support.hostile import CHUNKED, LAST, Peer, asked, certificate, chunk, held, scripted
 from tests.support.reference import ReferenceServer, reference_server
@@ -239,7 +239,7 @@ def test_a_stream_of_a_new_protocol_is_recognised_by_another(server: ReferenceSe
         "ai_sdk": {"messages": [{"role": "user", "parts": [{"type": "text", "text": "?"}]}]},
         "ag_ui": {"threadId": "t", "runId": "r", "messages": [{"role": "user", "content": "?"}]},
     }[protocol]
-    answer = httpx.post(f"{server.url}{PROTOCOLS[protocol].path}", json=body).text  # type: ignore[index]
+    answer = patient.post(f"{server.url}{PROTOCOLS[protocol].path}", json=body).text  # type: ignore[index]
     with scripted(asked(stream(answer)), asked(stream(answer))) as other:
         result = try_("--host", other.url, *OPENAI, "--path", "/chat")
     assert f'protocol = "{protocol}"\npath = "/chat"\n' in result.output

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from tests.support import patient
 from tests.support.reference import events, refused, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
 
@@ -227,10 +228,10 @@ def test_an_upstream_that_cannot_be_reached_is_a_bad_gateway() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with in_front_of(f"http://127.0.0.1:{port}") as server:
-        refused = httpx.post(f"{server.url}/v1/messages", json=LONG)
+        refused = patient.post(f"{server.url}/v1/messages", json=LONG)
         assert refused.status_code == 502
         assert refused.json()["error"]["message"].startswith("the upstream cannot be reached")
-        unnamed = httpx.post(f"{server.url}/chat/stream", json={"messages": QUESTION["messages"]})
+        unnamed = patient.post(f"{server.url}/chat/stream", json={"messages": QUESTION["messages"]})
         assert unnamed.status_code == 400
         assert "--upstream-model" in unnamed.json()["error"]["message"]
 

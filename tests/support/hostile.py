@@ -35,7 +35,7 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 UNTIL_CLOSED = HEAD + b"connection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST = b"0\r\n\r\n"
-_GIVE_UP = 10  # seconds until a test that hangs fails instead
+_GIVE_UP = 30  # seconds until a test that hangs fails instead
 _ESTABLISHED = b"\1"  # `tcpi_state` of Linux
 _RECEIVED, _SENT, _SENT_AGAIN = 128, 200, 208  # see `_tcp`
 

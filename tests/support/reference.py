@@ -34,9 +34,9 @@ class ReferenceServer:
     def truth(self) -> list[dict[str, Any]]:
         """The rows of all streams (`reference_server.truth.Row`), in the order of their ends.
 
-        Waits until no answer is on its way, so that every stream's row is there; AssertionError after 10 s of that.
+        Waits until no answer is on its way, so that every stream's row is there; AssertionError after 30 s of that.
         """
-        give_up_at = time.monotonic() + 10
+        give_up_at = time.monotonic() + 30
         while self.active():
             assert time.monotonic() < give_up_at, "the server is still answering"
         return [json.loads(line) for line in self.log.read_text().splitlines()]
