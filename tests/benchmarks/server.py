@@ -2,7 +2,8 @@
 
 Every answer is the same made-up Anthropic stream: the first token 200 ms after the request or up to one gap later,
 then one token every 20 ms. One timer serves all streams: a gap is divided into ticks, each connection is assigned one
-tick, so that the load is even, and each event is one `send`. Speaks just enough HTTP for well-behaved clients.
+tick, so that the load is even, and each event is one `send`. Tokens that are due go before everything else. Speaks just
+enough HTTP for well-behaved clients.
 
 Its first argument is the path of a log: it prints its URL, logs what it sent (see `Row`), and on SIGTERM prints how
 late it was. With the paths of a certificate and its key as further arguments, it speaks TLS: it encrypts an answer when
@@ -24,12 +25,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .sending import Together, Tokens, compiled
 
 TOKENS, TTFT, GAP = 200, 200_000_000, 20_000_000  # ns
 ANSWER = (TTFT + TOKENS * GAP) / 1e9  # duration of an answer, seconds
@@ -55,7 +57,9 @@ class Row(NamedTuple):
     handshake: int = 0  # server: ns that the client waited for it in the TLS handshake before this stream; client: 0
 
 
-def write_row(log: BinaryIO, number: int, began: int, due: int, at: "array[int]", handshake: int = 0) -> None:
+def write_row(
+    log: BinaryIO, number: int, began: int, due: int, at: "array[int] | NDArray[np.int64]", handshake: int = 0
+) -> None:
     log.write(_ROW.pack(number, began, due, handshake, len(at)) + at.tobytes())
 
 
@@ -136,9 +140,11 @@ class _Secure:
         self._object.write(data)
         return self._outgoing.read()
 
-    def records(self, data: bytes, count: int) -> Iterator[bytes]:
-        """So many records, each with this data, to be sent one after another before anything else."""
-        return iter([self.encrypted(data) for _ in range(count)])
+    def records(self, data: bytes, count: int) -> bytes:
+        """So many records of the same size, each with this data, to be sent one after another before anything else."""
+        for _ in range(count):
+            self._object.write(data)
+        return self._outgoing.read()
 
     def decrypted(self, data: bytes, arrived: int) -> bytes:
         """What the client says with these bytes, which arrived then; b"" if it is still shaking hands."""
@@ -164,7 +170,6 @@ class _Stream:
         "number",
         "phase",
         "secure",
-        "sent",
         "sock",
         "stop",
         "tokens",
@@ -174,26 +179,27 @@ class _Stream:
     def __init__(self, sock: socket.socket, phase: int, context: ssl.SSLContext | None) -> None:
         self.sock = sock
         self.secure = None if context is None else _Secure(context, sock)
-        self.tokens: Iterator[bytes] = repeat(_TOKEN)  # as they are sent
-        self.stop = _STOP
+        self.tokens: Tokens  # of the latest answer
+        self.stop = _STOP  # as it is sent
         self.phase = phase  # its tick within a gap
         self.under_way = False
         self.number = self.began = self.due = self.handshake = 0
-        self.sent = array("q")
 
     def send(self, data: bytes) -> None:
         self.sock.send(data if self.secure is None else self.secure.encrypted(data))
 
     def write(self, log: BinaryIO) -> None:
-        write_row(log, self.number, self.began, self.due, self.sent, self.handshake)
+        write_row(log, self.number, self.began, self.due, self.tokens.sent, self.handshake)
 
     def begin(self) -> None:
         """Send what precedes the tokens."""
-        self.sent = array("q")
         self.under_way = True
         self.send(_HEAD % self.number + _START)
+        data, size = _TOKEN, len(_TOKEN)
         if self.secure is not None:
-            self.tokens, self.stop = self.secure.records(_TOKEN, TOKENS), self.secure.encrypted(_STOP)
+            data = self.secure.records(_TOKEN, TOKENS)
+            size, self.stop = len(data) // TOKENS, self.secure.encrypted(_STOP)
+        self.tokens = Tokens(self.sock.fileno(), data, size, TOKENS)
 
 
 class _Server:
@@ -208,7 +214,8 @@ class _Server:
         self._phase = 0
         self._starting: defaultdict[int, list[_Stream]] = defaultdict(list)  # by the tick of the first token
         self._ending: defaultdict[int, list[_Stream]] = defaultdict(list)  # by the tick after the last one
-        self._sending: list[list[_Stream]] = [[] for _ in range(_TICKS)]  # by phase
+        library = compiled()
+        self._sending: list[Together[_Stream]] = [Together(library) for _ in range(_TICKS)]  # by phase
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
         self._listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)  # accepted sockets inherit it
@@ -222,7 +229,11 @@ class _Server:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._phase = (self._phase + 1) % _TICKS
-        self._loop.add_reader(sock, self._read, _Stream(sock, self._phase, self._context), bytearray())
+        self._loop.add_reader(sock, self._on_readable, _Stream(sock, self._phase, self._context), bytearray())
+
+    def _on_readable(self, stream: _Stream, asked: bytearray) -> None:
+        self._read(stream, asked)
+        self._send_due()  # a handshake or the start of an answer takes so long that several in a row would delay tokens
 
     def _read(self, stream: _Stream, asked: bytearray) -> None:
         try:
@@ -255,9 +266,8 @@ class _Server:
 
     def _answer(self, stream: _Stream, began: int) -> None:
         self._answers += 1
-        first = -((self._zero - began - TTFT) // TICK)  # rounded up
-        first += (stream.phase - first) % _TICKS
-        first = max(first, self._tick + 1)
+        earliest = max(-((self._zero - began - TTFT) // TICK), self._tick + 1)  # rounded up
+        first = earliest + (stream.phase - earliest) % _TICKS
         stream.number, stream.began, stream.due = self._answers, began, self._zero + first * TICK
         stream.handshake = 0 if stream.secure is None else stream.secure.waited()
         stream.begin()
@@ -265,38 +275,37 @@ class _Server:
         self._ending[first + TOKENS * _TICKS].append(stream)
 
     def _on_timer(self) -> None:
-        for _ in range(int.from_bytes(os.read(self._timer, 8), sys.byteorder)):
+        os.read(self._timer, 8)  # so that it waits for the next tick
+        self._send_due()
+
+    def _send_due(self) -> None:
+        """Send all tokens that are due by now."""
+        while self._zero + (self._tick + 1) * TICK <= time.monotonic_ns():
             self._tick += 1
             self._send(self._tick)
 
     def _send(self, tick: int) -> None:
-        streams = self._sending[tick % _TICKS]
+        together = self._sending[tick % _TICKS]
         for stream in self._ending.pop(tick, ()):
-            if stream.under_way and len(stream.sent) == TOKENS:
-                streams.remove(stream)
-                stream.under_way = False
+            if stream.under_way and len(stream.tokens.sent) == TOKENS:
                 with suppress(OSError):  # the client has gone, with all tokens
                     stream.sock.send(stream.stop)
-                stream.write(self._log)
-        streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
-        gone = []
-        clock = time.monotonic_ns
-        for stream in streams:
-            try:
-                stream.sock.send(next(stream.tokens))
-            except OSError:  # the client has gone, or is so far behind that its buffers are full
-                gone.append(stream)
-            else:
-                stream.sent.append(clock())
-        for stream in gone:
+                self._end(stream)
+        for stream in self._starting.pop(tick, ()):
+            if stream.under_way:
+                together.add(stream)
+        for stream in together.send():
             self._leave(stream)
 
-    def _leave(self, stream: _Stream) -> None:
-        if stream in self._sending[stream.phase]:
-            self._sending[stream.phase].remove(stream)
-        if stream.under_way:
-            stream.write(self._log)
+    def _end(self, stream: _Stream) -> None:
+        """End the answer that is under way."""
         stream.under_way = False
+        self._sending[stream.phase].discard(stream)
+        stream.write(self._log)
+
+    def _leave(self, stream: _Stream) -> None:
+        if stream.under_way:
+            self._end(stream)
         self._loop.remove_reader(stream.sock)
         stream.sock.close()
 
