@@ -30,6 +30,7 @@ from .truth import stored
 READERS = Path(__file__).parent / "readers"
 _SERVER = (sys.executable, "-m", "tests.benchmarks.server")
 _REPOSITORY = Path(__file__).parents[2]
+_LATE, _TRIES = 20, 3  # ms, P99; tries of a round
 _PATHS = [str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
@@ -147,9 +148,31 @@ def _number(row: Mapping[str, Any]) -> int:
     return int(row["request_id"][4:]) if row["outcome"] == "completed" else CUT_OFF
 
 
+def in_time(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """A round in which the server was in time, or the least late of three: a late server says little of the client.
+
+    It sends several tokens at once to catch up, and answers several handshakes at once, for which the client then needs
+    a while.
+    """
+    tries = [measure()]
+    while (late := tries[-1]["server_late_p99_ms"]) > _LATE and len(tries) < _TRIES:
+        print(f"the benchmark's own server was {late:.0f} ms late (P99), so this round is repeated", flush=True)
+        tries.append(measure())
+    return min(tries, key=lambda each: each["server_late_p99_ms"])
+
+
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The median of each figure."""
-    return {name: float(np.median([each[name] for each in rounds if name in each])) for name in rounds[0]}
+    """The median of each figure, and in how many rounds the server was late."""
+    found = {name: float(np.median([each[name] for each in rounds if name in each])) for name in rounds[0]}
+    late = sum(each.get("server_late_p99_ms", 0) > _LATE for each in rounds)
+    return {**found, "rounds_with_a_late_server": late} if late else found
+
+
+def of_the_server(found: Mapping[str, float]) -> str:
+    """How late the server was, for a person."""
+    late = f"server late p99 {found['server_late_p99_ms']} ms"
+    count = found.get("rounds_with_a_late_server")
+    return f"{late}; more than {_LATE} in {count:.0f} of the rounds: not to be trusted" if count else late
 
 
 def _start(

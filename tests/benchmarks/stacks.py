@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamgauge.harness.drive.clients import CLIENTS
 
-from .arena import READERS, Window, handed, locust, medians, recorded, watch
+from .arena import READERS, Window, handed, in_time, locust, medians, of_the_server, recorded, watch
 from .server import ANSWER, TOKENS, Row, read_rows
 
 SIZES = (50, 200, 500, 1000)
@@ -40,7 +41,7 @@ def run(sizes: Sequence[int] = SIZES, stacks: Sequence[str] = (), rounds: int = 
 
 def _round(stacks: Mapping[str, Callable[[int], dict[str, float]]], size: int) -> dict[str, dict[str, float]]:
     """The figures of each stack, run once; the first stack is the floor."""
-    figures = {name: stack(size) for name, stack in stacks.items()}
+    figures = {name: in_time(partial(stack, size)) for name, stack in stacks.items()}
     floor = figures["floor"]["events_per_cpu_second"]
     for each in figures.values():
         each["of_the_floor"] = round(each["events_per_cpu_second"] / floor, 3)
@@ -148,6 +149,6 @@ def line(size: int, name: str, found: Mapping[str, float], floor: str = "floor")
     left_out = found.get("streams_left_out", 0)
     return (
         f"stacks: {size:>5,} streams  {name:<13}{found['events_per_cpu_second']:>9,.0f} events/CPU-s "
-        f"= {found['of_the_floor']:.2f} of the {floor}  {errors}  (server late p99 {found['server_late_p99_ms']} ms"
+        f"= {found['of_the_floor']:.2f} of the {floor}  {errors}  ({of_the_server(found)}"
         + (f"; {left_out:,.0f} streams left out: other tokens than sent)" if left_out else ")")
     )

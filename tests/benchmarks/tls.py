@@ -6,12 +6,13 @@ The floor is compiled here, where OpenSSL's headers are (Debian: libssl-dev); wi
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.support.hostile import certificate
 
-from .arena import READERS, medians
+from .arena import READERS, in_time, medians
 from .stacks import ROUNDS, floor, line, ours
 
 SIZES = (500, 1000)
@@ -47,7 +48,7 @@ def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
 
 
 def _round(stacks: Mapping[str, Callable[[int], dict[str, float]]], size: int) -> dict[str, dict[str, float]]:
-    figures = {name: stack(size) for name, stack in stacks.items()}
+    figures = {name: in_time(partial(stack, size)) for name, stack in stacks.items()}
     plain = figures["wire"]["events_per_cpu_second"]
     lowest = figures.get("tls_floor", figures["wire"])["events_per_cpu_second"]
     for each in figures.values():
