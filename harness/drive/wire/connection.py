@@ -122,22 +122,19 @@ class Connection:
         tls = self.tls
         assert tls is not None
         late = Broken(Outcome.TIMED_OUT, "no TLS handshake in time")
-        received = b""
         try:
             with turns.Shorter():
-                while not tls.handshake(received):
+                self._send(tls.outgoing(), until, late)
+                while not tls.handshake(self._answer(until, late)):
                     self._send(tls.outgoing(), until, late)
-                    self._wait_for_answer(until, late)
-                    received = self._receive()
         except OSError as fault:
             raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {reason(fault)}") from None
 
-    def _wait_for_answer(self, until: int, late: Broken) -> None:
-        """The loop would not do much else until a near server answers, but could notice the answer late."""
+    def _answer(self, until: int, late: Broken) -> bytes:
+        """What the server answers in the TLS handshake; b"" if it turns out that there is nothing yet."""
+        # The loop would not do much else until a near server answers, but could notice the answer late.
         if not (_Servers.quick > 0.5 and _polled(self.sock, _READABLE.mask, _QUICK // 1_000_000)):
             self._wait(_READABLE, until, late)
-
-    def _receive(self) -> bytes:
         try:
             data, control, _, _ = self.sock.recvmsg(_BLOCK, stamps.CONTROL_SPACE)
         except BlockingIOError:
