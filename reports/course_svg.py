@@ -20,8 +20,9 @@ _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would fla
 
 
 _CAPTION = Markup(
-    'How long did the first token take over time? <span class="key p50">P50</span> <span class="key p95">P95</span>'
+    'How long did the first token take over time? <span class="key p50">P50</span> <span class="key p95">P95</span>{}'
 )
+_UNTOLD = " Shaded: the run ended before these streams had a first token"
 
 
 def draw(run: Material) -> Picture | None:
@@ -35,6 +36,7 @@ def of_facet(run: Material, facet: Facet) -> Picture | None:
 
 
 def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float]]) -> Picture | None:
+    course = course.until(timeline.told)
     values = [value for value in (*course.p95, *course.p50) if value is not None]
     if not values:
         return None
@@ -44,6 +46,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
     parts = [
         *_warm_up(timeline, box),
         *_holes(timeline, course, box),
+        *_untold(timeline, box),
         *_axes(box),
         _line(box, timeline, course.p95, "p95"),
         _line(box, timeline, course.p50, "p50"),
@@ -59,7 +62,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
     drawing = Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, label, Markup("").join(parts)
     )
-    return Picture(_CAPTION, drawing)
+    return Picture(_CAPTION.format(_UNTOLD if timeline.untold else ""), drawing)
 
 
 class _Box:
@@ -143,6 +146,19 @@ def _warm_up(timeline: Timeline, box: _Box) -> Iterator[Markup]:
         )
 
 
+def _untold(timeline: Timeline, box: _Box) -> Iterator[Markup]:
+    """Shades the end of a run in which most streams have no first token: the line of the others would fall."""
+    if timeline.untold:
+        yield _shaded(box, timeline.starts[timeline.told], box.seconds, timeline.untold)
+
+
+def _shaded(box: _Box, start: float, end: float, why: str) -> Markup:
+    width = float(box.x(end)) - float(box.x(start))
+    return Markup('<rect class="hole" x="{}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+        box.x(start), _TOP, width, _HEIGHT - _TOP - _BOTTOM, why
+    )
+
+
 def _holes(timeline: Timeline, course: Series, box: _Box) -> Iterator[Markup]:
     """Shades the bins without a first token between two that have some, so that a gap is not read as 0."""
     begins = timeline.warm_up.seconds if timeline.warm_up is not None else 0.0
@@ -150,10 +166,4 @@ def _holes(timeline: Timeline, course: Series, box: _Box) -> Iterator[Markup]:
     for before, after in itertools.pairwise(known):
         start, end = max(begins, timeline.starts[before] + timeline.width), timeline.starts[after]
         if end > start:
-            yield Markup('<rect class="hole" x="{}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
-                box.x(start),
-                _TOP,
-                float(box.x(end)) - float(box.x(start)),
-                _HEIGHT - _TOP - _BOTTOM,
-                f"no first token from {clock(start)} to {clock(end)}",
-            )
+            yield _shaded(box, start, end, f"no first token from {clock(start)} to {clock(end)}")

@@ -10,9 +10,11 @@ from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
+from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict, never
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg
 from streamgauge.reports.facets import METRICS
 from streamgauge.reports.material import Material
@@ -22,7 +24,23 @@ _TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_
 _LATENCY = {"ttft": "TTFT", "itl": "ITL", "longest_stall": "longest stall"}
 _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
 _LONGEST_REASON = 160  # characters
+_OF = {"error_rate": "that ended", "completion_rate": "that nobody left"}
 _COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
+
+
+def counted(totals: Totals) -> str:
+    """`312 streams: 290 completed, 12 left on purpose (5 before the first token), 10 failed.` "" if there is none."""
+    gave_up = int(totals.sum("gave_up"))
+    before = f" ({gave_up:,} before the first token)" if gave_up else ""
+    ways = {
+        "completed": totals.count(Outcome.COMPLETED),
+        f"left on purpose{before}": totals.count(Outcome.CANCELLED),
+        "failed": totals.count(*FAILURES),
+        "still running when the run ended": totals.count(Outcome.INTERRUPTED),
+    }
+    if not totals.streams:
+        return ""
+    return f"{some(totals.streams, 'stream')}: {', '.join(f'{n:,} {way}' for way, n in ways.items() if n)}."
 
 
 class Shown(NamedTuple):
@@ -72,7 +90,7 @@ def _interval(interval: Interval, unit: str) -> str:
 def of_rates(rates: Mapping[str, Figure], since: Since | None = None, rules: Sequence[Verdict] = ()) -> Iterator[Fact]:
     for name, title in _RATES.items():
         rate = rates[name]
-        doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
+        doubt = f"{rate.hits or 0:,} of {rate.n:,} {_OF[name]}"
         if rate.hits is not None and rate.n:
             doubt = f"{_interval(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
         yield _judged(Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name)), name, rules)

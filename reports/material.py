@@ -15,6 +15,7 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.compare.since_accepted import Since, since_accepted
+from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
@@ -24,7 +25,7 @@ from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.native import layout, library
-from streamgauge.harness.record.observation import FAILURES
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports import facets, one_by_one
 from streamgauge.reports.counters import CounterCollector, Counters
@@ -32,6 +33,7 @@ from streamgauge.reports.series import Series
 
 MOST_BINS = 120
 FEWEST_BINS = 20
+_MOST_CUT_OFF = 1 / 3  # of a bin's streams
 STREAMS_A_BIN = 15  # with fewer, a bin's p95 is simply its slowest stream
 SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.CONNECT_LAG)
 
@@ -45,9 +47,24 @@ class Timeline:
     ttft: Series  # by the due time of the stream
     itl: Series  # by the end of the gap
     streams: list[int]  # streams due in the bin
+    cut_off: list[int]  # of these, still without a first token when the run ended
     failed: dict[str, list[int]]  # failed streams by outcome; only outcomes that occurred
     users: list[float] | None  # users of all workers at the bin's end; None: not recorded
     warm_up: "Course | None"  # of the streams that were due in the warm-up; they are in none of the above
+
+    @property
+    def told(self) -> int:
+        """How many bins tell the TTFT. In those after them, it is known only of the quickest streams."""
+        last = len(self.starts)
+        while last and self.cut_off[last - 1] > _MOST_CUT_OFF * self.streams[last - 1]:
+            last -= 1
+        return last
+
+    @property
+    def untold(self) -> str:
+        """`42 of 57 streams had no first token yet when the run ended`, of the bins after `told`; "" without such."""
+        streams, cut_off = (sum(counts[self.told :]) for counts in (self.streams, self.cut_off))
+        return f"{cut_off:,} of {some(streams, 'stream')} had no first token yet when the run ended" if cut_off else ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,8 @@ class _TimelineCollector:
         due = self._bin_of(number["due_at"])
         to.streams += np.bincount(due, minlength=self._bins)
         outcomes = streams.text["outcome"]
+        cut_off = outcomes.are(Outcome.INTERRUPTED) & np.isnan(number["first_content_at"])
+        to.cut_off += np.bincount(due[cut_off], minlength=self._bins)
         for outcome in sorted(outcomes.counts(slice(None)).keys() & {failure.value for failure in FAILURES}):
             seen = np.bincount(due[outcomes.are(outcome)], minlength=self._bins)
             to.failed[outcome] = to.failed.get(outcome, 0) + seen
@@ -175,6 +194,7 @@ class _TimelineCollector:
             ttft=measured.ttft.course(),
             itl=measured.itl.course(),
             streams=measured.streams.tolist(),
+            cut_off=measured.cut_off.tolist(),
             failed={outcome: counts.tolist() for outcome, counts in measured.failed.items()},
             users=_at_bin_ends(users, self._width, self._bins),
             warm_up=None if warm_up is None else self._course(warm_up.seconds),
@@ -194,7 +214,7 @@ class _Counted:
 
     def __init__(self, bins: int) -> None:
         self.ttft, self.itl = QuantilesOverTime(bins), QuantilesOverTime(bins)
-        self.streams = np.zeros(bins, np.int64)
+        self.streams, self.cut_off = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
         self.failed: dict[str, Integers] = {}  # by outcome
 
 

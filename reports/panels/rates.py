@@ -2,11 +2,12 @@
 
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.figures import NONE, figure
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.reports import facts
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, plot, whole_steps
 
@@ -34,7 +35,7 @@ def draw(run: Material) -> Panel:
     return Panel(
         name="outcomes",
         title="Errors and completion",
-        lead=_lead(run, failed),
+        lead=facts.counted(totals) or "No stream began.",
         charts=(_chart(run),) if totals.streams else (),
         tables=tuple(
             table
@@ -46,16 +47,6 @@ def draw(run: Material) -> Panel:
             "A person who leaves on purpose is neither an error nor a completion.",
         ),
     )  # fmt: skip
-
-
-def _lead(run: Material, failed: int) -> str:
-    totals = run.judgement.totals
-    if not totals.streams:
-        return "No stream began."
-    lead = f"{totals.count(Outcome.COMPLETED):,} of {some(totals.streams, 'stream')} completed; {failed:,} failed"
-    left, cut = totals.count(Outcome.CANCELLED), totals.count(Outcome.INTERRUPTED)
-    lead += f"; {some(left, 'person', 'people')} left on purpose" if left else ""
-    return f"{lead}{f'; the end of the run cut off {cut:,}' if cut else ''}."
 
 
 def _colour(outcome: str) -> str:

@@ -25,7 +25,7 @@ def draw(run: Material) -> Panel:
     warm_up = timeline.warm_up
     completed = _completed(timeline, run.judgement.evidence.course)
     courses = (
-        ("TTFT", timeline.ttft, warm_up.ttft if warm_up else None),
+        ("TTFT", timeline.ttft.until(timeline.told), warm_up.ttft if warm_up else None),
         ("ITL", timeline.itl, warm_up.itl if warm_up else None),
     )
     charts = [
@@ -42,8 +42,19 @@ def draw(run: Material) -> Panel:
         lead=_lead(timeline),
         charts=tuple(charts),
         tables=_tables(timeline, completed),
-        notes=(*((_NOTE.format(span(timeline.width)),) if charts else ()), *_of_warm_up(timeline.warm_up)),
+        notes=(
+            *((_NOTE.format(span(timeline.width)),) if charts else ()),
+            *_untold(timeline),
+            *_of_warm_up(timeline.warm_up),
+        ),
     )
+
+
+def _untold(timeline: Timeline) -> tuple[str, ...]:
+    if not timeline.untold:
+        return ()
+    last = span(timeline.width * (len(timeline.starts) - timeline.told))
+    return (f"The TTFT of the last {last} is only in the table: {timeline.untold}, and the others are the quickest.",)
 
 
 def _of_warm_up(warm_up: Course | None) -> tuple[str, ...]:
@@ -54,8 +65,9 @@ def _of_warm_up(warm_up: Course | None) -> tuple[str, ...]:
 
 
 def _lead(timeline: Timeline) -> str:
-    course = list(zip(timeline.starts, timeline.ttft.p95, timeline.ttft.n, strict=True))
-    enough = min(FEW, max(timeline.ttft.n, default=0))
+    ttft = timeline.ttft.until(timeline.told)
+    course = list(zip(timeline.starts, ttft.p95, ttft.n, strict=True))
+    enough = min(FEW, max(ttft.n, default=0))
     bins = [(start, value) for start, value, n in course if value is not None and n >= enough]
     if not bins:
         return "No stream had a first token at any time."

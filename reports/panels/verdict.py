@@ -5,9 +5,7 @@ from datetime import datetime
 from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
-from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.validity import was_spent
-from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg, facts
 from streamgauge.reports.answers import answers
 from streamgauge.reports.headline import headline
@@ -34,22 +32,8 @@ def draw(run: Material) -> Panel:
         remarks=tuple(of_warm_up),
         pointers=tuple(sentence(finding.sentence) for finding in judgement.findings[:MOST_FINDINGS]),
         status=judgement.verdict,
-        counted=_counted(judgement),
+        counted=facts.counted(judgement.totals),
     )
-
-
-def _counted(judgement: Judgement) -> str:
-    """`312 streams: 290 completed, 12 left on purpose, 10 failed.`"""
-    totals = judgement.totals
-    ways = {
-        "completed": totals.count(Outcome.COMPLETED),
-        "left on purpose": totals.count(Outcome.CANCELLED),
-        "failed": totals.count(*FAILURES),
-        "still running when the run ended": totals.count(Outcome.INTERRUPTED),
-    }
-    if not totals.streams:
-        return ""
-    return f"{some(totals.streams, 'stream')}: {', '.join(f'{n:,} {way}' for way, n in ways.items() if n)}."
 
 
 def _facts(run: Material) -> tuple[Fact, ...]:

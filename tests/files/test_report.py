@@ -141,6 +141,14 @@ def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tm
     assert "–?" not in seen.text
 
 
+def test_people_who_left_before_the_first_token_are_told_apart(tmp_path: Path) -> None:
+    left = [observation([("text", 500)], outcome=Outcome.CANCELLED) for _ in range(7)]
+    html, _ = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *left, *[empty(Outcome.CANCELLED)] * 5])
+    assert html.count("192 streams: 180 completed, 12 left on purpose (5 before the first token).") == 2
+    assert "; 0 of 192 that ended<" in html
+    assert "; 180 of 180 that nobody left<" in html
+
+
 def test_a_rule_missed_only_by_streams_that_failed_is_told_apart(tmp_path: Path) -> None:
     streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
     html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 1%", "p95(itl) < 1s")
@@ -153,6 +161,21 @@ def test_a_run_that_nearly_settles_a_rule_is_to_be_half_as_long_again(tmp_path: 
     (rule,) = judgement.verdicts
     assert rule.n < (rule.needed or 0) < 1.5 * rule.n
     assert "About 1.5 times as many streams would settle it: 15 s of the same load." in html
+
+
+def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded(tmp_path: Path) -> None:
+    """Without this, the line of a long queue would fall, as if the server recovered."""
+    streams = [*(one for at in range(10) for one in ttfts([500.0 - 400 * (at > 6)] * 4, due=1_000 * at))]
+    ends = [empty(Outcome.INTERRUPTED, due=1_000 * at) for at in (7, 8, 9) for _ in range(12)]
+    html, _ = rendered(tmp_path / "run.db", [*streams, *ends])
+    assert html.count('<rect class="hole"') == 1
+    assert "36 of 48 streams had no first token yet when the run ended" in html
+    assert "Shaded: the run ended before these streams had a first token" in html
+    assert "The TTFT of the last 3 s is only in the table" in html
+    assert "and lowest at 0:07" not in html
+    html, _ = rendered(tmp_path / "few.db", [*streams, *ends[::12]])
+    assert '<rect class="hole"' not in html
+    assert "and lowest at 0:07" in html
 
 
 def test_a_hole_in_the_course_is_shaded(tmp_path: Path) -> None:

@@ -147,14 +147,22 @@ def _good(streams: Streams, good: Good) -> NDArray[Any]:
     return streams.ended_as({Outcome.COMPLETED}) & kept
 
 
+def _gave_up(streams: Streams, _: Good) -> NDArray[Any]:
+    """Left by the person before any content."""
+    found: Mask = streams.ended_as({Outcome.CANCELLED}) & np.isnan(streams.number["first_content_at"])
+    return found
+
+
 def _not_good(streams: Streams, good: Good) -> NDArray[Any]:
     """Completed beyond a limit, failed, or left by the person before any content."""
     limits = _limits(streams, good)
     if not limits:
         return np.zeros(len(streams), bool)
     beyond: Mask = np.any([beyond for _, beyond in limits], axis=0)
-    left = streams.ended_as({Outcome.CANCELLED}) & np.isnan(streams.number["first_content_at"])
-    return (streams.ended_as({Outcome.COMPLETED}) & beyond) | left | streams.ended_as(FAILURES)
+    found: Mask = (
+        (streams.ended_as({Outcome.COMPLETED}) & beyond) | _gave_up(streams, good) | streams.ended_as(FAILURES)
+    )
+    return found
 
 
 _JUDGED_BY_LIMITS = (
@@ -174,6 +182,7 @@ SUMS: Mapping[str, Sum] = {
         _positive("cache_hits", "cache_read_tokens"),
         Sum("good", _good, _JUDGED_BY_LIMITS),
         Sum("not_good", _not_good, _JUDGED_BY_LIMITS),
+        Sum("gave_up", _gave_up, ("outcome", "first_content_at")),
         Sum(
             "unstreamed",
             _unstreamed,
