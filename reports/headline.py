@@ -49,7 +49,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
     rest = "the other rule is" if len(others) == 1 else f"the other {len(others)} rules are"
     kept = f"; {rest} MET" if others and all(each.status is RuleStatus.MET for each in others) else ""
-    only_lost = [verdict for verdict in ranked if _came_in_time(verdict)]
+    only_lost = [verdict for verdict in ranked if verdict.came_in_time]
     if len(only_lost) == len(ranked):
         only_lost = []
     told = _listed([_told(verdict) for verdict in ranked if verdict not in only_lost], "; ")
@@ -59,11 +59,6 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
         else ""
     )
     return sentence(f"SLA missed: {told}{lost}{kept}")
-
-
-def _came_in_time(verdict: Verdict) -> bool:
-    """Whether the rule would be kept without the streams that never came."""
-    return verdict.observed == math.inf and verdict.plain is not None and verdict.plain < verdict.limit
 
 
 def _not_tested(verdicts: list[Verdict]) -> str:

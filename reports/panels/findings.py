@@ -9,14 +9,14 @@ _COLUMNS = ("What was found", "Evidence", "What it means, and what to change", "
 
 
 def draw(run: Material) -> Panel:
-    findings = run.judgement.findings
+    findings, next_step = run.judgement.findings, run.judgement.next_step
     if not findings:
-        return Panel(name="findings", title="What to try next", lead=_NONE)
+        return Panel(name="findings", title="What to try next", lead=sentence(next_step) if next_step else _NONE)
     others = f"; {len(findings) - 1} more below" if len(findings) > 1 else ""
     return Panel(
         name="findings",
         title="What to try next",
-        lead=sentence(f"{findings[0].sentence}{others}"),
+        lead=sentence(next_step) if next_step else sentence(f"{findings[0].sentence}{others}"),
         tables=(Table("Findings", _COLUMNS, [_row(finding) for finding in findings], cards=True),),
     )
 

@@ -18,6 +18,7 @@ MOST_FINDINGS = 2  # the others are in their panel
 def draw(run: Material) -> Panel:
     judgement = run.judgement
     reasons = [sentence(reason) for reason in judgement.reasons if reason != judgement.reason]
+    told = [*filter(None, [judgement.next_step]), *(finding.sentence for finding in judgement.findings)]
     of_warm_up = [reason for reason in reasons if reason.startswith("Warm-up: ")]  # says nothing against the figures
     return Panel(
         name="verdict",
@@ -30,7 +31,7 @@ def draw(run: Material) -> Panel:
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(reason for reason in reasons if reason not in of_warm_up),
         remarks=tuple(of_warm_up),
-        pointers=tuple(sentence(finding.sentence) for finding in judgement.findings[:MOST_FINDINGS]),
+        pointers=tuple(map(sentence, told[:MOST_FINDINGS])),
         status=judgement.verdict,
         counted=facts.counted(judgement.totals),
     )

@@ -1,5 +1,6 @@
 """Findings of stored runs in each output: all of them, or that there are none, and nothing in them has an effect."""
 
+import dataclasses
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -123,6 +124,25 @@ def test_none_found_is_a_line_too(tmp_path: Path) -> None:
     assert json.loads(json_output.render(plain))["findings"] == []
     with Store.open(tmp_path / "plain.db") as store:
         assert "None found: no pattern in this run" in Page(page.render(gather(store))).text
+
+
+def test_a_missed_rule_that_nothing_explains_has_a_next_step(tmp_path: Path) -> None:
+    for rule, told in (
+        ("p95(ttft) < 1ms", "run it with half the users"),
+        ("p95(itl) < 1ms", "look at the streams that stood still longest"),
+        ("error_rate < 1%", ""),  # a rate limit explains it
+    ):
+        made = asks(11)
+        if not told:
+            faults.refused(0.1, 429)(made)
+        path = tmp_path / f"{rule[:5]}.db"
+        stored = judged(path, observations(made), rule)
+        assert stored.verdict == "missed"
+        with Store.open(path) as store:
+            html = page.render(dataclasses.replace(gather(store), judgement=stored))
+        for text in (stored.next_step, terminal.text(stored, 1_000), markdown.render(stored), html):
+            assert ("nothing found explains the " in text.lower()) == bool(told)
+            assert told in text
 
 
 def test_a_run_without_streams_has_no_findings(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ CASES = {
     "a slower machine that still has room": Case(
         faults.unchanged, {"saturation"}, Server(slowdown=0.03, ttft=0.2), CROWD
     ),
+    "a long queue that is there from the first seconds on": Case(
+        faults.unchanged,
+        {"queueing"},
+        Server(ttft=0.7, slots=12, tokens=(100, 140)),
+        Users(at_once=60, ramp=3, think=2.5, seconds=75),
+    ),
     "slow headers for some": Case(faults.slow_headers(0.3, 3), {"two_kinds"}),
     "slow headers for one label": Case(faults.slow_headers(0.3, 3, model="large"), {"two_kinds"}),
     "a new connection for each stream": Case(faults.connecting_each_time, {"cold_connections"}),

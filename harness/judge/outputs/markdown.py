@@ -104,6 +104,9 @@ def _findings(judgement: Judgement) -> Iterator[str]:
         yield f"- {code(finding.id)} ({finding.certainty}): {text(finding.sentence)}."
         yield f"  {text(finding.numbers)}. {text(finding.meaning)}."
         yield f"  To change: {text(finding.change)}. <{finding.source}>"
+    if judgement.next_step:
+        yield ""
+        yield f"- {text(judgement.next_step)}."
 
 
 def _rules(judgement: Judgement) -> Iterator[str]:

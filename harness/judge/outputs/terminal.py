@@ -108,6 +108,8 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
     console.print(f"findings: {line(judgement.findings)}")
     for finding in judgement.findings:
         console.print(safe(f"  {finding.id}: {finding.sentence}"))
+    if judgement.next_step:
+        console.print(f"  {judgement.next_step}")
     if judgement.coalesced:
         console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:

@@ -27,7 +27,7 @@ from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import FEWEST_BESIDE, Run, Store, Streams, decoded_ahead, measured_streams
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
-from streamgauge.harness.judge.verdict.findings import Collector, Finding, find
+from streamgauge.harness.judge.verdict.findings import Collector, Finding, find, next_step
 from streamgauge.harness.judge.verdict.findings import Evidence as OfFindings
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
@@ -97,9 +97,21 @@ class Judgement:
     @cached_property
     def findings(self) -> list[Finding]:
         """What an expert would point out, first what explains the missed rules."""
+        return find(self.evidence, self._missed)
+
+    @cached_property
+    def next_step(self) -> str:
+        """What to try about missed rules that no finding explains; "" if there is no such rule, or no valid run."""
+        return "" if self.validity is Validity.INVALID else next_step(self.findings, self._missed)
+
+    @cached_property
+    def _missed(self) -> set[str]:
+        """The figures that missed their limits. Where only streams that failed did so, it is the error rate."""
         missed = [each for each in self.verdicts if each.status is RuleStatus.MISSED]
+        if not self.totals.count(*FAILURES):
+            return {each.figure for each in missed}
         by_failures = {"error_rate"} if any(each.observed == math.inf for each in missed) else set()
-        return find(self.evidence, by_failures | {each.figure for each in missed})
+        return by_failures | {each.figure for each in missed if not each.came_in_time}
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return "" if self.preset is None else f" (preset {self.preset})"
 
     @property
+    def came_in_time(self) -> bool:
+        """Whether only samples that never came are beyond the limit: what came keeps it."""
+        if self.observed != math.inf or self.plain is None:
+            return False
+        return self.plain < self.limit
+
+    @property
     def status_text(self) -> str:
         """The status, with a remark if the run's verdict ignores it."""
         return self.status.value if self.severity == "fail" else f"{self.status.value} (only warns)"

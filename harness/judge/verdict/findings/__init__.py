@@ -20,7 +20,7 @@ generator     the generator near its limit
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from streamgauge.harness.judge.measure.rates import OF_FAILURES
 from streamgauge.harness.judge.verdict.findings import (
@@ -40,7 +40,7 @@ from streamgauge.harness.judge.verdict.findings.collector import Collector
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, line
 
-__all__ = ["FINDINGS", "Certainty", "Collector", "Evidence", "Finding", "Number", "find", "line"]
+__all__ = ["FINDINGS", "Certainty", "Collector", "Evidence", "Finding", "Number", "find", "line", "next_step"]
 
 # By id, in the order in which they are told, but for what broke the rules.
 FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
@@ -77,6 +77,31 @@ _EXPLAINS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("server_paused", "lone_stalls", "link_stalls"), _STOOD_STILL),
     **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES),
 }
+
+# What to do about a missed rule that no finding explains, by the figures of rules.
+_NEXT: Sequence[tuple[frozenset[str], str]] = (
+    (
+        OF_FAILURES,
+        "nothing found explains the failures: read their messages, and the server’s log at that time",
+    ),
+    (
+        _WAITED,
+        "nothing found explains the late first tokens: run it with half the users. If they then come sooner, requests "
+        "wait for a free slot; if not, the prompt or the model takes the time",
+    ),
+    (
+        _STOOD_STILL,
+        "nothing found explains the waits in the middle of answers: look at the streams that stood still longest, and "
+        "at the server’s log at that time. A run with half the users shows whether load causes them",
+    ),
+)
+
+
+def next_step(found: Collection[Finding], missed: Collection[str]) -> str:
+    """What to try about the figures that `missed` their limits if none of the findings explains them; "" otherwise."""
+    explained = frozenset[str]().union(*(_EXPLAINS.get(each.id, frozenset()) for each in found))
+    unexplained = {*missed} - explained
+    return next((advice for figures, advice in _NEXT if figures & unexplained), "")
 
 
 def find(evidence: Evidence, missed: Collection[str] = ()) -> list[Finding]:

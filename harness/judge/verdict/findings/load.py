@@ -17,6 +17,8 @@ _FEWEST = 30  # streams in each third
 _EARLY, _AT_PEAK, _FEWEST_EARLY = 0.6, 0.8, 6
 _ABOVE_EARLY = 0.9  # of rank_sum, as fewer streams must show it
 _GREW, _GREW_MS = 1.5, 50.0  # TTFT under more load: times and ms
+_GREW_MUCH = 2.5  # times: more than a server that is now quicker and now slower
+_STEADY = 0.6  # of the variance of the streams under way, if each were under way by itself
 _PACE_GREW = 1.2  # below this, the ITL counts as flat
 _ABOVE = 0.7  # of rank_sum: an effect that holds for most streams, not for a few
 _BINS = 60  # of the throughput
@@ -40,6 +42,9 @@ class _Grown:
     pace_p: float
     n: int
     fewest: int  # streams in the smaller of both
+    once: (
+        bool  # the load was built up once, at the start, and then stayed: the server itself may have changed meanwhile
+    )
 
 
 def _grown(evidence: Evidence) -> _Grown | None:
@@ -52,7 +57,8 @@ def _grown(evidence: Evidence) -> _Grown | None:
     open_streams = evidence.course.open_at(sample.due)
     low, high = np.quantile(open_streams[known], [1 / 3, 2 / 3])
     fewest = _FEWEST
-    if known.sum() < 3 * _FEWEST or low >= high:  # a short run, or one whose load was built up and then stayed
+    once = high < _MORE_LOAD * max(low, 1)
+    if known.sum() < 3 * _FEWEST or once:
         peak, fewest = float(open_streams[known].max()), _FEWEST_EARLY
         low, high = _EARLY * peak, _AT_PEAK * peak
     few, many = known & (open_streams <= low), known & (open_streams >= high)
@@ -74,7 +80,25 @@ def _grown(evidence: Evidence) -> _Grown | None:
         pace_p=pace_ranks.p,
         n=int(few.sum() + many.sum()),
         fewest=int(min(few.sum(), many.sum())),
+        once=once,
     )
+
+
+def _are_full(evidence: Evidence) -> bool:
+    """Whether the answers under way are nearly the same number all the time, as where a free slot is taken at once.
+
+    If each open stream were under way by itself, their number would have the variance of a binomial distribution. Only
+    the time near the peak counts, with half of the open streams or fewer under way.
+    """
+    course = evidence.course
+    near = course.open >= _AT_PEAK * course.open.max(initial=1)
+    open_streams = course.open[near].astype(np.float64)
+    under_way = np.minimum(course.receiving[near], open_streams)
+    share = float(under_way.sum() / open_streams.sum()) if len(open_streams) else 0.0
+    if not 0 < share <= 0.5:
+        return False
+    spread = float(((under_way - share * open_streams) ** 2).sum())
+    return spread <= _STEADY * share * (1 - share) * float(open_streams.sum())
 
 
 def _medians(column: Floats, few: Mask, many: Mask) -> tuple[float, float]:
@@ -115,11 +139,15 @@ def queueing(evidence: Evidence) -> Finding | None:
 
     The third of the streams that began under the most load waits at least 1.5 times and 50 ms longer than the third
     under the least, by user class and network (rank test, A ≥ 0.7), with at least 1.5 times as many streams open; the
-    mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load stayed the same,
-    the streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥ 0.9).
+    mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load hardly changed
+    once it was built up, the streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥
+    0.9). Where the load was built up once, the wait must be 2.5 times as long, or the number of answers under way must
+    stay nearly the same, as that of slots does: at most 0.6 of a binomial distribution's variance.
     """
     grown = _grown(evidence)
     if grown is None or not _later(grown) or _slower(grown):
+        return None
+    if grown.once and grown.wait < _GREW_MUCH and not _are_full(evidence):
         return None
     return Finding(
         id="queueing",
@@ -137,10 +165,11 @@ def queueing(evidence: Evidence) -> Finding | None:
 def saturation(evidence: Evidence) -> Finding | None:
     """TTFT and ITL grow with the number of open streams: all that the server does is slower.
 
-    As `queueing`, but the mean gap between chunks grows by 20 % or more, beyond chance.
+    As `queueing`, but the mean gap between chunks grows by 20 % or more, beyond chance. Not looked for where the load
+    was built up once: the server may have become slower by itself.
     """
     grown = _grown(evidence)
-    if grown is None or not _later(grown) or not _slower(grown):
+    if grown is None or grown.once or not _later(grown) or not _slower(grown):
         return None
     return Finding(
         id="saturation",
@@ -196,7 +225,7 @@ def throughput_limit(evidence: Evidence) -> Finding | None:
     are the cause.
     """
     levels, grown = _levels(evidence), _grown(evidence)
-    if levels is None or grown is None or grown.fewest < _FEWEST or max(grown.wait, grown.pace) < _SLOWER:
+    if levels is None or grown is None or grown.once or grown.fewest < _FEWEST or max(grown.wait, grown.pace) < _SLOWER:
         return None
     below, near = levels
     more = near.open / below.open
