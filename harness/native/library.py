@@ -37,7 +37,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
         *(c_char_p, c_int, c_char_p, c_int),
         *(c_int64, c_int, _NUMBERS, _NUMBERS),
     ),
-    "sg_pack": (c_void_p, c_int, c_int, c_char_p),
+    "sg_pack": (c_char_p, c_void_p, c_int, c_int, c_void_p),
     "sg_timing": (POINTER(layout.Timing), POINTER(layout.Figures)),
     "sg_event_counts": (c_char_p, c_void_p, c_int64, c_void_p),
     "sg_content": (c_char_p, c_void_p, c_int64, POINTER(layout.Content)),

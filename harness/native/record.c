@@ -43,24 +43,47 @@ int sg_match(const char *body, int64_t length, int64_t *begin, const char *befor
     return count;
 }
 
-/* Write `rows` columns of `count` numbers each, as `arrivals` stores them, one after another; the first number of the first
- * column is left out. Returns the bytes written, at most rows × (9 + 8 × count). */
-int sg_pack(const int64_t *values, int rows, int count, unsigned char *out) {
-    unsigned char *begin = out;
-    for (int row = 0; row < rows; row++, values += count) {
-        int first = !row;
-        int64_t least = first < count ? values[first] : 0, most = least;
-        for (int i = first; i < count; i++) {
-            if (values[i] < least) least = values[i];
-            if (values[i] > most) most = values[i];
-        }
-        int width = 0;
-        for (uint64_t range = (uint64_t)most - (uint64_t)least; range; range >>= 8) width++;
-        *out++ = width;
-        for (int byte = 0; byte < 8; byte++) *out++ = (uint64_t)least >> 8 * byte;
-        for (int byte = 0; byte < width; byte++)
-            for (int i = first; i < count; i++) *out++ = ((uint64_t)values[i] - (uint64_t)least) >> 8 * byte;
+/* Write the lowest bytes of a number, the lowest first. Returns where they end. */
+static unsigned char *put(uint64_t number, int bytes, unsigned char *out) {
+    for (int byte = 0; byte < bytes; byte++) *out++ = number >> 8 * byte;
+    return out;
+}
+
+/* Write a column of numbers. Returns where it ends: after at most 9 + 8 * count bytes. */
+static unsigned char *put_column(const int64_t *values, int count, unsigned char *out) {
+    int64_t least = count ? values[0] : 0, most = least;
+    for (int i = 1; i < count; i++) {
+        if (values[i] < least) least = values[i];
+        if (values[i] > most) most = values[i];
     }
+    int width = 0;
+    for (uint64_t range = (uint64_t)most - (uint64_t)least; range; range >>= 8) width++;
+    *out++ = width;
+    out = put(least, 8, out);
+    for (int byte = 0; byte < width; byte++)
+        for (int i = 0; i < count; i++) *out++ = ((uint64_t)values[i] - (uint64_t)least) >> 8 * byte;
+    return out;
+}
+
+/* Write what `arrivals` stores of `count` events, at least one, before it is deflated. `rows` are as for `pack_rows`, and
+ * the first of them is overwritten. Returns the bytes written, at most 16 + (rows + 2) * (9 + 8 * count). */
+int sg_pack(const unsigned char *kinds, int64_t *rows, int row_count, int count, unsigned char *out) {
+    unsigned char *begin = out;
+    int runs = 0;
+    out = put(rows[0], 8, put(count, 4, out));
+    out = put_column(rows + 1, count - 1, out);
+    /* From here on, the first row is room for the runs of equal kinds. */
+    for (int i = 0; i < count; i++)
+        if (!i || kinds[i] != kinds[i - 1]) rows[runs++] = kinds[i];
+    out = put_column(rows, runs, put(runs, 4, out));
+    runs = 0;
+    for (int i = 0; i < count; i++)
+        if (!i || kinds[i] != kinds[i - 1])
+            rows[runs++] = 1;
+        else
+            rows[runs - 1]++;
+    out = put_column(rows, runs, out);
+    for (int row = 1; row < row_count; row++) out = put_column(rows + (int64_t)row * count, count, out);
     return out - begin;
 }
 

@@ -22,6 +22,7 @@ import re
 import struct
 import sys
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -142,32 +143,23 @@ def pack(seen: Columns) -> bytes:
     at = seen.at
     rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, seen.client_lag])
     rows[0, 1:] -= at[:-1]
-    return pack_rows(seen.kind.tobytes(), rows)
+    return pack_rows(seen.kind.tobytes(), array("q", rows.tobytes()))
 
 
-def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
-    """Codes of kinds and five rows → blob.
+def pack_rows(kinds: bytes, rows: "array[int]") -> bytes:
+    """Codes of kinds and five rows, one after another → blob. Changes `rows`.
 
-    The rows are the gaps (with the first arrival in front), characters, overhead, link lag and client lag. The last row
-    may be missing: then no event was handed on.
+    The rows are the gaps (with the first arrival in front), characters, overhead, link lag and client lag.
     """
-    if not kinds:
+    count = len(kinds)
+    if not count:
         return b""
-    runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(kinds)]
-    if len(rows) == 5 and (rows[4] == NOT_HANDED).all():
-        rows = rows[:4]
-    gaps, rest = _pack_rows(rows)
-    parts = [
-        _HEAD.pack(len(kinds), int(rows[0, 0])),
-        gaps,
-        struct.pack("<I", len(runs)),
-        _pack([code for code, _ in runs]),
-        _pack([length for _, length in runs]),
-        rest,
-    ]
+    if rows[4 * count :].count(NOT_HANDED) == count:
+        del rows[4 * count :]
+    packed = (_packed if library.LIBRARY is None else _compiled_packed)(kinds, rows)
     # With its default window and memory level, zlib would clear 128 KiB for a stream of about 1,000 bytes.
     deflate = zlib.compressobj(1, wbits=12, memLevel=5)
-    return bytes([VERSION]) + deflate.compress(b"".join(parts)) + deflate.flush()
+    return bytes([VERSION]) + deflate.compress(packed) + deflate.flush()
 
 
 def columns(blob: bytes) -> Columns:
@@ -295,7 +287,22 @@ def _microseconds(nanoseconds: int) -> int:
     return (nanoseconds + 500) // 1000
 
 
-def _pack(values: list[int]) -> bytes:
+def _packed(kinds: bytes, rows: "array[int]") -> bytes:
+    """What `pack_rows` deflates."""
+    runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(kinds)]
+    first, *rest = (rows[begin : begin + len(kinds)].tolist() for begin in range(0, len(rows), len(kinds)))
+    parts = [
+        _HEAD.pack(len(kinds), first[0]),
+        _column(first[1:]),
+        struct.pack("<I", len(runs)),
+        _column([code for code, _ in runs]),
+        _column([length for _, length in runs]),
+        *map(_column, rest),
+    ]
+    return b"".join(parts)
+
+
+def _column(values: list[int]) -> bytes:
     if not values:
         return _COLUMN.pack(0, 0)
     base = min(values)
@@ -304,16 +311,12 @@ def _pack(values: list[int]) -> bytes:
     return _COLUMN.pack(width, base) + bytes(planes)
 
 
-def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
-    """The first row as a column, without its first number; and all other rows as columns, concatenated."""
-    if library.LIBRARY is None:
-        first, *rest = rows.tolist()
-        return _pack(first[1:]), b"".join(map(_pack, rest))
-    count = rows.shape[1]
-    room = ctypes.create_string_buffer(len(rows) * (_COLUMN.size + 8 * count))
-    packed = ctypes.string_at(room, library.LIBRARY.sg_pack(rows.ctypes.data, len(rows), count, room))
-    cut = _COLUMN.size + packed[0] * (count - 1)
-    return packed[:cut], packed[cut:]
+def _compiled_packed(kinds: bytes, rows: "array[int]") -> memoryview:
+    """`_packed` in C."""
+    count, row_count = len(kinds), len(rows) // len(kinds)
+    room = array("B", bytes(16 + (row_count + 2) * (_COLUMN.size + 8 * count)))  # the most that C writes
+    (values, _), (to, _) = rows.buffer_info(), room.buffer_info()
+    return memoryview(room)[: library.LIBRARY.sg_pack(kinds, values, row_count, count, to)]
 
 
 # The sum of the largest gaps in the longest stream fits into 63 bits.

@@ -1,9 +1,9 @@
-"""The times of a stream and its packed columns: the same with C and with numpy."""
+"""The times of a stream and its packed columns: the same with C and without."""
 
+import zlib
 from array import array
 from random import Random
 
-import numpy as np
 import pytest
 
 from streamgauge.harness.drive.protocols import Answer
@@ -13,6 +13,7 @@ from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
+from tests.fuzz.inputs import exact
 
 _WAITS = (0, 1, 499, 500, 1_000, 499_999, 500_001, 20_000_000, 5_000_000_000)  # ns
 _WITHOUT_NUMPY = 0.9  # share of the cases that only the sanitizers watch: numpy takes twenty times as long as C
@@ -50,18 +51,15 @@ def case(random: Random) -> None:
 
 def columns_case(random: Random) -> None:
     count = random.randint(1, 12)
-
-    def column() -> list[int]:
-        return [random.choice(_NUMBERS) + random.randint(0, 3) for _ in range(count)]
-
-    kinds = np.array([random.randint(0, 4) for _ in range(count)], np.uint8)
-    at, characters, size, perceived_at = (np.array(column(), np.int64) for _ in range(4))
-    lags = np.array([random.randint(-1, 9) for _ in range(count)], np.int64)
-    columns = arrivals.Columns(at, kinds, characters, size, perceived_at, lags)
-    quickly = arrivals.pack(columns)
-    if random.random() < _WITHOUT_NUMPY:
-        return
+    kinds = bytes(random.choice((0, random.randint(0, 4))) for _ in range(count))
+    rows = array("q", [random.choice(_NUMBERS) + random.randint(0, 3) for _ in range(4 * count)])
+    rows.extend(random.choice((arrivals.NOT_HANDED, random.randint(-1, 9))) for _ in range(count))
+    quickly = arrivals.pack_rows(kinds, rows[:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "LIBRARY", None)
-        slowly = arrivals.pack(columns)
-    assert quickly == slowly, columns
+        slowly = arrivals.pack_rows(kinds, rows)  # removes the last row if no event was handed on
+    assert quickly == slowly, (kinds, rows)
+    packed = zlib.decompress(slowly[1:])
+    room, copy = exact(bytes(len(packed))), exact(rows.tobytes())
+    assert library.LIBRARY.sg_pack(exact(kinds), copy, len(rows) // count, count, room) == len(packed)
+    assert room.raw == packed, (kinds, rows)

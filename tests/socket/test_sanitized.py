@@ -47,8 +47,8 @@ WRITE_TOO_MUCH = """
 import ctypes
 from streamgauge.harness.native import library
 from tests.fuzz.inputs import exact
-numbers, room = (ctypes.c_int64 * 41)(*range(41)), exact(bytes(48))
-library.LIBRARY.sg_pack(numbers, 1, 41, room)  # writes 49 bytes
+rows, room = (ctypes.c_int64 * 41)(*range(41)), exact(bytes(82))
+library.LIBRARY.sg_pack(bytes(41), rows, 1, 41, room)  # writes 83 bytes
 """
 
 

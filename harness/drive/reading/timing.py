@@ -59,7 +59,7 @@ def timed(times: Times, decoded: DecodedBody, until: int | None) -> tuple[dict[s
 def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str, Any], int | None]:
     holds, handed = _block(times.holds), _block(times.handed or ())
     reads, clock, shown, events = times.reads, times.clock, times.shown, len(decoded.kinds)
-    rows, found = np.empty((5, events), np.int64), layout.Figures()
+    rows, found = array("q", bytes(5 * 8 * events)), layout.Figures()
     stream = layout.Timing(
         reads.address,
         None if shown is None else shown.ctypes.data,
@@ -68,7 +68,7 @@ def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
         _address(decoded.sizes),
         decoded.kinds,
         _address(decoded.characters),
-        rows.ctypes.data,
+        _address(rows),
         clock.offset,
         clock.origin,
         until,
@@ -85,7 +85,7 @@ def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
         fields = {name: moment for name, moment in moments.items() if moment != layout.NONE}
     lag = _Lag(found.coalesced, found.saturated, found.stamped, found.lag_sum, found.lag_max)
     fields |= lag.fields(len(reads))
-    fields["arrivals"] = arrivals.pack_rows(decoded.kinds, rows if handed else rows[:4])
+    fields["arrivals"] = arrivals.pack_rows(decoded.kinds, rows)
     return fields, None if found.shown == layout.NONE else found.shown
 
 
