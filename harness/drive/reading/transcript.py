@@ -72,10 +72,11 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
     on_run = clock.from_monotonic
     # The body of an error status is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
-    body, limit = bytes(transcript.body) if streamed else b"", site.target.limits.event_bytes
+    received, limit = bytes(transcript.body), site.target.limits.event_bytes
+    body = received if streamed else b""
     ends = transcript.reads.columns()[0].tolist() if body and site.protocol.framing == "text" else ()
     decoded = decode(body, site.protocol, limit, transcript.breathe, ends)
-    outcome, detail = _outcome(transcript, decoded, site)
+    outcome, detail = _outcome(transcript, received, decoded, site)
     answer = decoded.answer
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
@@ -125,10 +126,9 @@ def _perceived(transcript: Transcript, clock: RunClock) -> NDArray[np.int64]:
     return perceived - clock.origin
 
 
-def _outcome(transcript: Transcript, decoded: DecodedBody, site: Site) -> Ending:
+def _outcome(transcript: Transcript, body: bytes, decoded: DecodedBody, site: Site) -> Ending:
     """The outcome of the stream and its detail."""
-    body, complete = bytes(transcript.body), transcript.complete
-    received = Received(transcript.status, transcript.headers, body, complete, transcript.broken)
+    received = Received(transcript.status, transcript.headers, body, transcript.complete, transcript.broken)
     outcome, detail = ending(received, decoded, site.protocol)
     # A library may hand on several reads of raw text in one piece.
     told = outcome is Outcome.COMPLETED and site.protocol.framing != "text"

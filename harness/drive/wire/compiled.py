@@ -210,9 +210,11 @@ class CompiledReader:
             self._watched = False
 
     def catch_up(self) -> None:
-        with self._sockets:
-            self._take_http(None)
-            self._sockets.resume(self._inbox)
+        inbox = self._inbox
+        if inbox.received or inbox.ended:  # otherwise nothing has come since the last call
+            with self._sockets:
+                self._take_http(None)
+                self._sockets.resume(inbox)
 
     def drain(self) -> None:
         before = -1
