@@ -1,7 +1,7 @@
 """TTFT over time as a small SVG for the top of the page: it is there before any script has run."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from markupsafe import Markup
@@ -42,12 +42,12 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         return None
     within = [limit for limit in limits if limit[1] <= _MOST_ABOVE * max(values)]
     top = 1.12 * max(*values, *(value for _, value in within))
-    box = _Box(timeline.starts[-1] + timeline.width, top)
+    box = Box(timeline.starts[-1] + timeline.width, top)
     parts = [
         *_warm_up(timeline, box),
         *_holes(timeline, course, box),
         *_untold(timeline, box),
-        *_axes(box),
+        *axes(box, _label),
         _line(box, timeline, course.p95, "p95"),
         _line(box, timeline, course.p50, "p50"),
         *_drawn_limits(box, within),
@@ -59,14 +59,17 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         ]
     )
     label = f"TTFT over time, P50 and P95: {said}"
-    drawing = Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+    return Picture(_CAPTION.format(_UNTOLD if timeline.untold else ""), svg(label, parts))
+
+
+def svg(label: str, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, label, Markup("").join(parts)
     )
-    return Picture(_CAPTION.format(_UNTOLD if timeline.untold else ""), drawing)
 
 
-class _Box:
-    """Maps seconds and ms to the drawing."""
+class Box:
+    """Maps seconds, and values up to `top`, to the drawing."""
 
     def __init__(self, seconds: float, top: float) -> None:
         self.seconds, self.top = seconds, top
@@ -74,8 +77,8 @@ class _Box:
     def x(self, seconds: float) -> str:
         return f"{_LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / self.seconds:.1f}"
 
-    def y(self, ms: float) -> str:
-        return f"{_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * ms / self.top:.1f}"
+    def y(self, value: float) -> str:
+        return f"{_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.top:.1f}"
 
 
 def ttft_limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
@@ -87,12 +90,12 @@ def ttft_limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
     ]
 
 
-def _axes(box: _Box) -> Iterator[Markup]:
+def axes(box: Box, label: Callable[[float], str]) -> Iterator[Markup]:
     step = _step(box.top)
     for number in range(int(box.top / step) + 1):
-        ms = number * step
+        value = number * step
         yield Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-            _LEFT, box.y(ms), _WIDTH - _RIGHT, _LEFT - 8, float(box.y(ms)) + 4, _label(ms)
+            _LEFT, box.y(value), _WIDTH - _RIGHT, _LEFT - 8, float(box.y(value)) + 4, label(value)
         )
     for seconds, anchor in ((0.0, "start"), (box.seconds / 2, "middle"), (box.seconds, "end")):
         yield Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
@@ -111,7 +114,7 @@ def _step(top: float) -> float:
     return next(size * each for each in (1, 2, 5, 10, 20, 50) if top <= 5 * size * each)
 
 
-def _line(box: _Box, timeline: Timeline, course: Sequence[float | None], name: str) -> Markup:
+def _line(box: Box, timeline: Timeline, course: Sequence[float | None], name: str) -> Markup:
     """A line with a gap where a bin has no sample, and a dot at each bin beside two gaps."""
     steps, dots, before = [], [], False
     for place, value in enumerate(course):
@@ -124,7 +127,7 @@ def _line(box: _Box, timeline: Timeline, course: Sequence[float | None], name: s
     return Markup('<path class="{}" d="{}"/>').format(name, "".join(steps)) + Markup("").join(dots)
 
 
-def _drawn_limits(box: _Box, limits: Sequence[tuple[str, float]]) -> Iterator[Markup]:
+def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]]) -> Iterator[Markup]:
     for name, limit in limits:
         yield Markup(
             '<path class="limit" d="M{} {}H{}"/><text class="limit" x="{}" y="{}" text-anchor="end">{}</text>'
@@ -138,7 +141,7 @@ def _drawn_limits(box: _Box, limits: Sequence[tuple[str, float]]) -> Iterator[Ma
         )
 
 
-def _warm_up(timeline: Timeline, box: _Box) -> Iterator[Markup]:
+def _warm_up(timeline: Timeline, box: Box) -> Iterator[Markup]:
     if timeline.warm_up is not None:
         width = float(box.x(min(timeline.warm_up.seconds, box.seconds))) - _LEFT
         yield Markup('<rect class="warm-up" x="{}" y="{}" width="{}" height="{}"/>').format(
@@ -146,20 +149,20 @@ def _warm_up(timeline: Timeline, box: _Box) -> Iterator[Markup]:
         )
 
 
-def _untold(timeline: Timeline, box: _Box) -> Iterator[Markup]:
+def _untold(timeline: Timeline, box: Box) -> Iterator[Markup]:
     """Shades the end of a run in which most streams have no first token: the line of the others would fall."""
     if timeline.untold:
         yield _shaded(box, timeline.starts[timeline.told], box.seconds, timeline.untold)
 
 
-def _shaded(box: _Box, start: float, end: float, why: str) -> Markup:
+def _shaded(box: Box, start: float, end: float, why: str) -> Markup:
     width = float(box.x(end)) - float(box.x(start))
     return Markup('<rect class="hole" x="{}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
         box.x(start), _TOP, width, _HEIGHT - _TOP - _BOTTOM, why
     )
 
 
-def _holes(timeline: Timeline, course: Series, box: _Box) -> Iterator[Markup]:
+def _holes(timeline: Timeline, course: Series, box: Box) -> Iterator[Markup]:
     """Shades the bins without a first token between two that have some, so that a gap is not read as 0."""
     begins = timeline.warm_up.seconds if timeline.warm_up is not None else 0.0
     known = [place for place, value in enumerate(course.p95) if value is not None]

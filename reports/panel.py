@@ -86,6 +86,7 @@ class Picture(NamedTuple):
 
     caption: str | Markup
     drawing: Markup
+    of_all: bool = False  # stays about all streams, whichever its reader chooses
 
 
 @dataclass(frozen=True)

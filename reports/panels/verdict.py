@@ -6,7 +6,7 @@ from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.validity import was_spent
-from streamgauge.reports import course_svg, facts
+from streamgauge.reports import course_svg, facts, missed_svg
 from streamgauge.reports.answers import answers
 from streamgauge.reports.headline import headline
 from streamgauge.reports.material import Material
@@ -27,7 +27,7 @@ def draw(run: Material) -> Panel:
         lead=headline(judgement, _load(run)),
         facts=_facts(run),
         answers=answers(run),
-        picture=course_svg.draw(run),
+        picture=missed_svg.draw(run) or course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(reason for reason in reasons if reason not in of_warm_up),
         remarks=tuple(of_warm_up),

@@ -25,7 +25,7 @@ def streams() -> list[StreamObservation]:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    html, _ = rendered(folder / "run.db", streams(), "p95(ttft) < 400ms", "error_rate < 1%")
+    html, _ = rendered(folder / "run.db", streams(), "p95(ttft) < 400ms", "error_rate < 50%")
     made = folder / "page.html"
     made.write_text(html)
     return made
@@ -164,11 +164,14 @@ def test_who_wants_less_motion_sees_steps(report: Page) -> None:
 def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> None:
     report.get_by_label("Figures of").select_option(label="slow_4g")
     folded = "document.querySelectorAll('details:not([open])').length"
-    report.evaluate(f"addEventListener('beforeprint', () => {{ window.foldedOnPaper = {folded}; }})")
+    blank = "document.querySelectorAll('.chart:not(:has(.main-svg))').length"
+    seen = f"window.foldedOnPaper = {folded}; window.blankOnPaper = {blank};"
+    report.evaluate(f"addEventListener('beforeprint', () => {{ {seen} }})")
+    assert report.evaluate(blank) > 0, "far below the window, no chart is drawn before it is needed"
     before = report.evaluate(folded)
     report.pdf(path=tmp_path / "page.pdf", format="A4")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
-    assert report.evaluate("window.foldedOnPaper") == 0
+    assert report.evaluate("[window.foldedOnPaper, window.blankOnPaper]") == [0, 0]
     assert report.evaluate(folded) == before
     report.emulate_media(media="print")
     expect(report.locator(".chosen")).to_contain_text("Only network slow_4g")

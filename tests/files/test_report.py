@@ -187,6 +187,20 @@ def test_a_hole_in_the_course_is_shaded(tmp_path: Path) -> None:
     assert '<rect class="hole"' not in course(*range(10))
 
 
+def test_the_first_screen_draws_what_the_run_missed(tmp_path: Path) -> None:
+    streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
+    failing, _ = rendered(tmp_path / "failing.db", streams, "p95(ttft) < 1s", "error_rate < 1%")
+    assert 'aria-label="When did streams fail? Share of those that were due, over time: at most 10.0 %"' in failing
+    assert 'data-switched="picture"' not in failing[: failing.index('<div class="below">')], "it is of all streams"
+    late, _ = rendered(tmp_path / "late.db", streams, "p95(ttft) < 100ms")
+    assert 'aria-label="TTFT over time, P50 and P95' in late
+    stalled = [[("text", 250), *(("text", 300 + 50 * at + 3_000 * (at > 4)) for at in range(30))]] * 40
+    stalling = [observation(chunks, due=200 * at) for at, chunks in enumerate(stalled)]
+    still, judgement = rendered(tmp_path / "still.db", stalling, "p50(longest_stall) < 500ms", "p95(ttft) < 1s")
+    assert judgement.findings[0].id == "server_paused"
+    assert 'aria-label="When did answers stand still?' in still
+
+
 def test_a_stream_that_the_end_of_the_run_cut_off_was_still_waiting(tmp_path: Path) -> None:
     waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
     html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
