@@ -286,6 +286,11 @@ def _shows(product: Product, headers: Mapping[str, str]) -> bool:
     return any(re.search(sign, headers.get(name, ""), re.IGNORECASE) for name, sign in product.signs)
 
 
+def named_in(words: str) -> list[Product]:
+    """The products whose names are in a sentence."""
+    return [product for product in PRODUCTS if product.name in words]
+
+
 def who(products: Iterable[Product], symptom: str) -> str:
     """`nginx, proxy_buffering` of the first that can cause it; "" if none was recognised."""
     for product in products:

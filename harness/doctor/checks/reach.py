@@ -5,7 +5,7 @@ from email.utils import parsedate
 from urllib.parse import urlsplit
 
 from streamgauge.harness.doctor.evidence import Evidence
-from streamgauge.harness.doctor.products import fixes, who
+from streamgauge.harness.doctor.products import fixes, named_in, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.record.path_limits import whose
 
@@ -36,16 +36,24 @@ def answers(evidence: Evidence) -> Result:
     after = first.ms.get("headers", 0.0) / 1e3
     limit = whose(after) if first.status in _GAVE_UP else None
     if limit is not None:
-        return fail(
-            f"{told}, after {after:.1f} s: the limit of {limit}",
-            *fixes(evidence.products, "idle"),
-            headline=f"The path gives up after {after:.0f} s: {who(evidence.products, 'idle') or limit}",
-        )
+        seen = evidence.products
+        # Before the first byte, a limit of the whole answer looks like one of silence.
+        symptom = "absolute" if who(seen, "absolute") and not who(seen, "idle") else "idle"
+        lines = fixes(seen, symptom) if who(seen, symptom) else _of_suspects(limit)
+        headline = f"The path gives up after {after:.0f} s: {who(seen, symptom) or limit}"
+        return fail(f"{told}, after {after:.1f} s: the limit of {limit}", *lines, headline=headline)
     if first.status // 100 == 3 or first.status < 500 or first.status in REFUSES_FOR_NOW:
         return unknown(told)
     return fail(
         told, Fix("the server's log, and a proxy's", _SERVER_ERROR), headline=f"The server fails: HTTP {first.status}"
     )
+
+
+def _of_suspects(limit: str) -> tuple[Fix, ...]:
+    """The lines of the products that are known for this limit."""
+    suspects = named_in(limit)
+    symptoms = [symptom for symptom in ("idle", "absolute") if who(suspects, symptom)]
+    return tuple(fix for symptom in symptoms or ["idle"] for fix in fixes(suspects, symptom))
 
 
 def addresses(evidence: Evidence) -> Result:
