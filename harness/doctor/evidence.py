@@ -34,7 +34,7 @@ class Evidence:
 
     def why_not(self, experiment: str) -> str:
         """Why an experiment has no answer."""
-        return self.untried.get(experiment, "it was not asked")
+        return self.untried.get(experiment, "it was not asked, since nothing came to go on with")
 
     @cached_property
     def products(self) -> list[Product]:

@@ -3,6 +3,7 @@
 What comes from outside cannot act on the terminal.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from streamgauge.harness.counting import some
@@ -10,6 +11,7 @@ from streamgauge.harness.doctor.diagnosis import Diagnosis, Item
 from streamgauge.harness.doctor.result import Status
 from streamgauge.harness.judge.outputs.rich_text import Console, safe, status, table_of
 
+_MANY = 4  # checks that could not look for the same reason, and have a line each
 _TOLD = (Status.FAIL, Status.WARN)  # with all there is to say; of the others a line each
 
 
@@ -24,12 +26,21 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         console.print()
         console.print(safe(f"Without an answer, none of the other {len(diagnosis.items) - 1} checks could look."))
     else:
-        _table(diagnosis.having(Status.UNKNOWN), console)
+        _unknown(diagnosis.having(Status.UNKNOWN), console)
     for advice in evidence.advice:
         console.print()
         console.print(safe(advice.says))
         for line in advice.lines.splitlines():
             console.print(safe(line), soft_wrap=True, style="bold")
+
+
+def _unknown(items: Sequence[Item], console: Console) -> None:
+    """A line each, and one for all that could not look for the same reason."""
+    alike = Counter(item.result.says for item in items)
+    _table([item for item in items if alike[item.result.says] <= _MANY], console)
+    for says, n in alike.items():
+        if n > _MANY:
+            console.print(status(Status.UNKNOWN, f"  {n} others: {says}"))
 
 
 def _table(items: Sequence[Item], console: Console) -> None:

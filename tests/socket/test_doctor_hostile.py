@@ -116,6 +116,8 @@ def test_who_asks_a_silent_server_is_not_told_to_wait_longer_than_doctor_does(
         shown = invoke("doctor", server.url)
     assert (shown.exit_code, sentence in " ".join(shown.output.split())) == (3, True), shown.output
     assert "target.timeouts" not in shown.output
+    assert shown.output.count("it was not asked") <= 1
+    assert shown.output.count("the first answer took too long") == bool(sends), "one line for all of these checks"
     assert "FAIL" not in shown.output
 
 
