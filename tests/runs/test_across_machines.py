@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.busy import first
 from tests.support.command import BIN, HASTY, RULES, Running, count, free_port, rows, running, started, until
 from tests.support.killed import sent_to
 from tests.support.machines import MOVES, Machine, Machines, machines
@@ -123,7 +124,7 @@ def run_with_loss(run: Run, there: Machines, url: str, first: Machine, other: Ma
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ended, Ended]]:
     place = tmp_path_factory.mktemp("machines")
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack, machines(4, DELAY, JITTER) as there:
+    with pytest.MonkeyPatch.context() as patch, first(), ExitStack() as stack, machines(4, DELAY, JITTER) as there:
         patch.setenv("STREAMGAUGE_TOKEN", TOKEN)
         yield _runs(stack, place, there)
 

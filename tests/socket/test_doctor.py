@@ -29,7 +29,8 @@ SECRET = "sk-staging-0123456789"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "30ms", "--tokens", "60") as running:
+    steady = ("--preset", "exact", "--ttft", "100ms", "--itl", "30ms", "--tokens", "60")
+    with first(), reference_server(*steady) as running:
         yield running
 
 
@@ -78,8 +79,7 @@ def diagnoses(server: ReferenceServer) -> dict[str, Any]:
         headers = [f"x-gauge-fault: {fault}", *(["x-gauge-resumable: 30s"] if "_id@" in fault else [])]
         return diagnosed(server.url, *headers, experiments=(*PLAIN, "resume"), target=SHORT)
 
-    with first():
-        return dict(zip(FAULTS, Pool(6).map(look, FAULTS), strict=True))
+    return dict(zip(FAULTS, Pool(6).map(look, FAULTS), strict=True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -115,8 +115,7 @@ def test_a_server_that_stands_still_is_warned_of(server: ReferenceServer) -> Non
 
 
 def test_a_healthy_endpoint_passes_with_all_that_is_asked(server: ReferenceServer) -> None:
-    with first():
-        found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
+    found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
     assert (wrong(found), found.exit_code) == ([], 0)
     passed = named(found, result.Status.PASS)
     assert {
@@ -209,8 +208,7 @@ def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(server: ReferenceServer) -> None:
     wait_for(lambda: server.active() == 0)  # of other tests' answers: their tokens would be counted, too
-    with first():
-        found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 350", experiments=("ordinary", "leave"))
+    found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 350", experiments=("ordinary", "leave"))
     assert found.status_of("leaving") is result.Status.FAIL
     assert found.sentence == "The server goes on generating for people who have left"
 

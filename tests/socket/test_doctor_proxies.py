@@ -64,7 +64,7 @@ STARTS: Mapping[str, tuple[Any, Mapping[str, str]]] = {
 @pytest.fixture(scope="module")
 def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Through each proxy as it is set up; several at a time, since they mostly wait."""
-    with ExitStack() as stack:
+    with first(), ExitStack() as stack:
         server = stack.enter_context(
             reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", "60")
         )
@@ -84,9 +84,7 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
                 return diagnosed(urls[name], *headers, origin=server.url, experiments=(*PLAIN, "origin"))
             return diagnosed(urls[name], *headers)
 
-        with first():
-            found = dict(zip(NAMES, Pool(9).map(look, NAMES), strict=True))
-        yield {"slow": slow(urls["nginx, read timeout"]), **found}
+        yield {"slow": slow(urls["nginx, read timeout"]), **dict(zip(NAMES, Pool(9).map(look, NAMES), strict=True))}
 
 
 def slow(url: str) -> Any:

@@ -38,15 +38,16 @@ def again_if_busy(
 def first() -> Iterator[None]:
     """Have this thread, and the threads and processes that it starts, compute before all others, if it may ask so.
 
-    For what mostly waits, and has to notice in time what it waits for.
+    For what mostly waits, and has to notice in time what it waits for: with the servers that have to be in time for it.
     """
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FIRST, "1")  # for forks
         before_others()
         try:
             yield
         finally:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            os.sched_setscheduler(0, policy, priority)
 
 
 def ended_well(code: int | None, database: Path) -> bool:
