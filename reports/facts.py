@@ -78,7 +78,7 @@ def of_latency(
         value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
         doubt = f"{_interval(interval, 'ms')}, n = {summary.n:,}" if value is not None else f"n = {summary.n:,}"
         if summary.failed:
-            doubt += f"; {summary.failed:,} never had one"
+            doubt += f"; {summary.failed:,} without one"
         subject = f"{q}({name})"
         yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)
 
@@ -107,7 +107,7 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     if worst.status is RuleStatus.INCONCLUSIVE:
         limit += f": {shortened(worst.reason.replace(f'the limit of {shown}', 'it'), _LONGEST_REASON)}"
     elif worst.observed == math.inf:
-        limit += f", as {never(worst.failed, worst.waiting)}"
+        limit += f", as {never(worst.failed, worst.waiting, worst.left)}"
     judged = replace(fact, rule=Mark(worst.status.value), limit=limit)
     came_late = worst.plain is not None and worst.plain >= worst.limit
     if worst.status is RuleStatus.MET or worst.observed != math.inf or came_late:
@@ -119,7 +119,7 @@ def _lost(fact: Fact, rule: Verdict) -> Fact:
     """A figure that keeps its limit for all streams that came: what breaks the rule is how many never did."""
     share = figure(rule.failed / rule.n, "ratio")
     came = fact.doubt if rule.plain is None else f"{fact.value} for those that came ({fact.doubt})"
-    return replace(fact, value=f"{share} never came{' in time' if rule.waiting else ''}", doubt=came)
+    return replace(fact, value=f"{share} never came{' in time' if rule.waiting or rule.left else ''}", doubt=came)
 
 
 def _since(since: Since | None, subject: str) -> str:

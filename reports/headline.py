@@ -93,10 +93,12 @@ def _told(verdict: Verdict) -> str:
     if verdict.observed != math.inf:
         return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
     if verdict.plain is None:
-        return f"{subject}: of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting)} {limit}"
+        return (
+            f"{subject}: of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting, verdict.left)} {limit}"
+        )
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.
     plain = figure_or_never(verdict.plain, verdict.unit)
-    lost = f"of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting)}"
+    lost = f"of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting, verdict.left)}"
     return f"{subject} was {plain} for those that came, and {lost} {limit}"
 
 

@@ -115,7 +115,7 @@ def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tm
     assert [*re.findall(r'class="mark (\w+)".*?</span> ([^<]+)<', numbers)] == [
         ("missed", "limit 1,000 ms, as 20 never came"), ("missed", "limit 2,000 ms, as 20 never came")
     ]  # fmt: skip
-    assert "<b>10.0 % never came</b><span>500 ms for those that came (500–500, n = 180; 20 never had one)" in numbers
+    assert "<b>10.0 % never came</b><span>500 ms for those that came (500–500, n = 180; 20 without one)" in numbers
     assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
 
 
@@ -127,7 +127,15 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     html, _ = rendered(tmp_path / "waiting.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
     assert "<b>10.0 % never came in time</b><span>500 ms for those that came" in html
     html, _ = rendered(tmp_path / "none.db", streams[180:], "p95(ttft) < 1s")
-    assert "<b>100 % never came</b><span>n = 0; 20 never had one</span>" in html
+    assert "<b>100 % never came</b><span>n = 0; 20 without one</span>" in html
+
+
+def test_people_who_left_before_the_first_token_gave_up_and_are_no_failures(tmp_path: Path) -> None:
+    streams = [*ttfts([500.0] * 180), *(empty(Outcome.CANCELLED) for _ in range(30)), empty(Outcome.REFUSED)]
+    html, judgement = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 50%")
+    told = "1 never came and 30 gave up waiting before the first token"
+    assert f"; {told} and count as ∞" in judgement.verdicts[0].reason
+    assert f"of 211 streams, {told} (limit 1,000 ms)" in html
 
 
 def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tmp_path: Path) -> None:

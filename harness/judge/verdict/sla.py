@@ -24,7 +24,7 @@ from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.verdict.summary import independent_samples
 from streamgauge.harness.near_miss import listed
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import FAILURES, Outcome
 
 
 class RuleStatus(StrEnum):
@@ -54,6 +54,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     n: int  # samples that were judged, those at +inf included
     failed: int  # how many of them were +inf
     waiting: int = 0  # how many of these the run's end cut off when they had already waited longer than the limit
+    left: int = 0  # how many of these are people who left before the first token
     reason: str  # one sentence
     needed: int | None = None  # about how many samples would settle an inconclusive rule; None: no number would
 
@@ -96,6 +97,7 @@ class _Evidence(NamedTuple):
     counted: str  # what n counts, in the singular
     plain: float | None = None
     waiting: int = 0
+    left: int = 0
 
 
 class _Conclusion(NamedTuple):
@@ -158,6 +160,7 @@ def evaluate(
         n=evidence.n,
         failed=evidence.failed,
         waiting=evidence.waiting,
+        left=evidence.left,
         reason=reason,
         needed=evidence.needed if status is RuleStatus.INCONCLUSIVE else None,
     )
@@ -246,7 +249,7 @@ def _at_once(rule: Rule, conclusion: _Conclusion, measurements: Measurements) ->
 def _evidence(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:
     if rule.subject.aggregation is None:
         return _of_rate(rule, measurements, seconds, confidence)
-    return _of_metric(rule, measurements.distribution(rule.subject.name, rule.written.where), confidence)
+    return _of_metric(rule, measurements, confidence)
 
 
 def _of_rate(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:
@@ -258,7 +261,9 @@ def _of_rate(rule: Rule, measurements: Measurements, seconds: float, confidence:
     return _Evidence(rate.value, interval, rate.n, 0, needed, "stream")
 
 
-def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidence:
+def _of_metric(rule: Rule, measurements: Measurements, confidence: float) -> _Evidence:
+    samples = measurements.distribution(rule.subject.name, rule.written.where)
+    failed = measurements.totals(rule.written.where).count(*FAILURES)
     values, counts = samples.gated(rule.limit)
     n = int(counts.sum())
     observed = rule.subject.aggregate(values, counts)
@@ -272,6 +277,7 @@ def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidenc
         counted="gap" if samples.metric.pooled else "stream",
         plain=rule.subject.aggregate(samples.values, samples.counts),
         waiting=int((samples.elapsed >= rule.limit).sum()),
+        left=max(0, samples.failed - failed),
     )
 
 
@@ -298,9 +304,15 @@ def _uncertainty(
 # From evidence to a conclusion
 
 
-def never(failed: int, waiting: int) -> str:
-    """Why samples are +∞: `37 never came`, `3 were still waiting when the run ended`, or both."""
-    causes = [f"{failed - waiting:,} never came"] if failed > waiting else []
+def never(failed: int, waiting: int, left: int) -> str:
+    """Why samples are +∞: `37 never came`, `2 gave up waiting before the first token and 1 was still waiting …`.
+
+    `failed`: how many are; `waiting` and `left`: how many of them the run's end cut off, and how many people left.
+    """
+    lost = failed - waiting - left
+    causes = [f"{lost:,} never came"] if lost > 0 else []
+    if left:
+        causes.append(f"{left:,} gave up waiting before the first token")
     if waiting:
         causes.append(f"{waiting:,} {'was' if waiting == 1 else 'were'} still waiting when the run ended")
     return " and ".join(causes)
@@ -311,11 +323,11 @@ def _without(plain: float | None, unit: str) -> str:
 
 
 def _conclude(rule: Rule, evidence: _Evidence) -> _Conclusion:
-    observed, interval, n, failed, needed, counted, plain, waiting = evidence
+    observed, interval, n, failed, needed, counted, plain, waiting, left = evidence
     unit, fewest = rule.subject.unit, rule.written.min_samples
     if observed is None:
         return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted}s to judge", evidence)
-    lost = f"; {never(failed, waiting)} and count as ∞: {_without(plain, unit)}" if failed else ""
+    lost = f"; {never(failed, waiting, left)} and count as ∞: {_without(plain, unit)}" if failed else ""
     if n < fewest:
         reason = f"{some(n, counted)}, and the rule asks for {fewest:,} (min_samples){lost}"
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))
