@@ -77,8 +77,9 @@ def _install(command: Sequence[str], folder: Path, what: str, environment: Mappi
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_LONGEST_INSTALL, env=full)
     except subprocess.CalledProcessError as fault:
-        said = fault.stderr.decode("utf-8", "replace").strip().splitlines()
-        pytest.skip(f"{what} cannot be installed here: {said[-1] if said else fault}")
+        said = [line for line in fault.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        errors = [line for line in said if not line.startswith("WARNING")]
+        pytest.skip(f"{what} cannot be installed here: {errors[-1] if errors else fault}")
     except subprocess.TimeoutExpired:
         pytest.skip(f"{what} could not be installed in {_LONGEST_INSTALL} s; install it into {PLACE / what}")
     except OSError as fault:
