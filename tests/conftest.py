@@ -3,6 +3,7 @@
 Every process of the quick tier imports this file: heavy imports belong into the tiers that need them.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start 
 # Otherwise every process that a test starts compiles our sources again, for half a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+gc.set_threshold(50_000)  # as the command does. Collecting the tests and judging make objects, and no garbage
 
 library.load()  # InstallError if it is outdated; otherwise the tests of the compiled reader would be skipped
 
