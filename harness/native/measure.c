@@ -56,19 +56,30 @@ int64_t sg_tally(const int64_t *values, int64_t count, int64_t *table, int64_t s
     return left;
 }
 
+/* The time bin of a moment. A later moment is in no earlier bin. */
+static int64_t bin_of(const struct bins *bins, int64_t moment) {
+    double bin = (double)moment * 1e3 / bins->width;
+    return bin > 0 ? bin < (double)(bins->bins - 1) ? (int64_t)bin : bins->bins - 1 : 0;
+}
+
 /* Count gaps by the time bin of `moments[places[i]]` and by their bucket, in `counts`, which has `buckets` for each bin.
  * `bucket_of` has the bucket of each gap below `size`. Writes which gaps are not below it, and returns how many they are. */
 int64_t sg_count_over_time(const struct bins *bins, const int64_t *moments, const int64_t *places, const int64_t *gaps,
                            int64_t count, int64_t *others) {
-    int64_t left = 0;
+    int64_t left = 0, bin = 0, since = 1, until = 0; /* moments from `since` to `until` are in `bin`: a division is slow */
     for (int64_t i = 0; i < count; i++) {
         if (gaps[i] < 0 || gaps[i] >= bins->size) {
             others[left++] = i;
             continue;
         }
-        double bin = (double)moments[places[i]] * 1e3 / bins->width;
-        int64_t place = bin > 0 ? bin < (double)(bins->bins - 1) ? (int64_t)bin : bins->bins - 1 : 0;
-        bins->counts[place * bins->buckets + bins->bucket_of[gaps[i]]]++;
+        int64_t moment = moments[places[i]];
+        if (moment < since || moment > until) {
+            bin = bin_of(bins, moment);
+            int64_t last = (int64_t)((double)(bin + 1) * bins->width / 1e3) - 1;
+            since = moment;
+            until = last > moment && bin_of(bins, last) == bin ? last : moment;
+        }
+        bins->counts[bin * bins->buckets + bins->bucket_of[gaps[i]]]++;
     }
     return left;
 }
