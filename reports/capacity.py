@@ -10,7 +10,7 @@ from streamgauge.harness.capacity.found import Found, Level, first_missed
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.figures import figure, money, some
 from streamgauge.reports.page import assemble
-from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, figure_or_never, plot, sentence
+from streamgauge.reports.panel import Cell, Chart, Fact, Figure, Mark, Panel, Table, figure_or_never, plot, sentence
 
 _MARKS = {"passed": "met", "missed": "missed", "undecided": "inconclusive"}
 _GUIDE = 60  # points of a curve
@@ -100,7 +100,7 @@ def _law(found: Found) -> usl.Law | None:
 
 def _figure(
     found: Found, points: Sequence[tuple[Level, float | None]], unit: str, more: Sequence[go.Scatter] = ()
-) -> go.Figure:
+) -> Figure:
     seen = [(level, value) for level, value in points if value is not None]
     top = max((value for _, value in seen), default=1.0) * 1.05 or 1.0
     return plot(

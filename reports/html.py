@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import plotly.graph_objects as go
+import plotly.io
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from streamgauge.harness.judge.wording import visible
+from streamgauge.reports.panel import Figure
 from streamgauge.reports.terms import explained
 
 # `<` could end a script element; U+2028 and U+2029 are valid in JSON strings, but ended lines in older JavaScript.
@@ -59,5 +60,6 @@ def _finalize(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _inert(figure: go.Figure) -> Markup:
-    return Markup(figure.to_json().translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element
+def _inert(figure: Figure) -> Markup:
+    parts = {"data": [trace.to_plotly_json() for trace in figure.data], "layout": figure.layout.to_plotly_json()}
+    return Markup(plotly.io.to_json(parts, validate=False).translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element

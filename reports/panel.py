@@ -48,6 +48,13 @@ class Table:
     sortable: bool = False  # its reader may sort it by a column, and search it
 
 
+class Figure(NamedTuple):
+    """What plotly.js draws. plotly's own class of this name would copy and validate each trace once more."""
+
+    data: list[go.Scatter | go.Bar]
+    layout: go.Layout
+
+
 @dataclass(frozen=True)
 class Chart:
     """A figure with its caption, which screen readers also use as its description.
@@ -56,7 +63,7 @@ class Chart:
     """
 
     caption: str
-    figure: go.Figure
+    figure: Figure
     height: int = 300  # CSS pixels
     wide: bool = False  # takes the full width, where otherwise two charts stand side by side
 
@@ -115,12 +122,12 @@ class Panel:
         return bool(self.charts or self.body or self.tables or self.percentiles or self.facts)
 
 
-def plot(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
+def plot(traces: list[go.Scatter | go.Bar], **layout: object) -> Figure:
     """A figure without plotly's default template: the page applies its own."""
-    return go.Figure(traces, {"template": {}, **layout})
+    return Figure(traces, go.Layout(template={}, **layout))
 
 
-def paired_bars(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> go.Figure:
+def paired_bars(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> Figure:
     """Horizontal bars in ms, one group per name, top down. `sides`: title → (colour, one value per name)."""
     places = list(range(len(names)))
     traces = [

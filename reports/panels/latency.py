@@ -6,7 +6,18 @@ from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.reports import facts
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, interval_of, label, plot, scale
+from streamgauge.reports.panel import (
+    Cell,
+    Chart,
+    Figure,
+    Panel,
+    Table,
+    figure_or_never,
+    interval_of,
+    label,
+    plot,
+    scale,
+)
 
 MOST_ROWS = 24  # of a chart; the table has all rows
 _SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}
@@ -59,7 +70,7 @@ def _by_part(run: Material, name: str) -> Chart:
     )
 
 
-def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
+def _ranges(rows: list[tuple[str, Summary | None]]) -> Figure:
     """One line per row with its P50, P95 and P99. A row without a summary is a heading."""
     places = list(range(len(rows)))
     with_summary = [(place, name, seen) for place, (name, seen) in enumerate(rows) if seen is not None]

@@ -9,7 +9,7 @@ from streamgauge.harness.judge.measure.rates import received_tokens
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, plot
+from streamgauge.reports.panel import Cell, Chart, Figure, Panel, Table, figure_or_never, plot
 
 _NOTE = (
     "From the server’s own counters, which are about this run only if the server had no other clients. The dotted line "
@@ -143,7 +143,7 @@ def _bars(counters: Counters) -> go.Bar:
     )
 
 
-def _over_time(counters: Counters, traces: list[go.Scatter | go.Bar], unit: str) -> go.Figure:
+def _over_time(counters: Counters, traces: list[go.Scatter | go.Bar], unit: str) -> Figure:
     """A figure over time with a line at the end of the last stream: nobody received what was generated later."""
     return plot(
         traces,
