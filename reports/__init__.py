@@ -7,6 +7,7 @@ facets        the parts of a run of which a reader may choose one
 series        a metric over time
 panel         what a panel is made of
 course_svg    TTFT over time, for the top of the page
+missed_svg    failures or freezes over time in its place, where these missed a rule
 headline      which rules were not met
 answers       who has it worst, and whether it is the server, the link or our tool
 worst         which group has it worst
