@@ -205,7 +205,7 @@ def test_the_first_screen_draws_what_the_run_missed(tmp_path: Path) -> None:
     stalled = [[("text", 250), *(("text", 300 + 50 * at + 3_000 * (at > 4)) for at in range(30))]] * 40
     stalling = [observation(chunks, due=200 * at) for at, chunks in enumerate(stalled)]
     still, judgement = rendered(tmp_path / "still.db", stalling, "p50(longest_stall) < 500ms", "p95(ttft) < 1s")
-    assert judgement.findings[0].id == "server_paused"
+    assert judgement.findings[0].id == "lone_stalls"
     assert 'aria-label="When did answers stand still?' in still
 
 

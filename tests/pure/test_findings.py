@@ -70,6 +70,7 @@ CASES = {
     "a blocked event loop": Case(faults.paused(20, 40, seconds=1), {"server_paused"}),
     "a single pause": Case(faults.paused(33.3, seconds=0.6), {"server_paused"}, users=Users(at_once=30)),
     "stalls of single streams": Case(faults.stalled(0.3, 2), {"lone_stalls"}),
+    "long stalls of many single streams": Case(faults.stalled(0.3, 8), {"lone_stalls"}, users=Users(at_once=40)),
     "a tunnel": Case(faults.tunnel, {"link_stalls"}),
     "max_tokens that is too small": Case(faults.cut_short(0.3), {"cut_by_max_tokens"}),
     "the same in OpenAI's word": Case(faults.cut_short(0.3, "length"), {"cut_by_max_tokens"}),

@@ -39,6 +39,8 @@ def _pauses(evidence: Evidence) -> _Pauses:
     share = silent / np.maximum(receiving, 1)
     calm = (receiving > 0) & (share < 0.5)
     usual = max(_USUAL_LEAST, float(silent[calm].sum() / max(1, receiving[calm].sum())) if calm.any() else 1.0)
+    if receiving.any():  # long stalls of single streams: at any moment, many of those that receive are in one
+        usual = max(usual, float(np.median(share[receiving > 0])))
     shared = (receiving >= _FEWEST_OPEN) & (share >= _MOST_SHARED) & ~_stopped_ourselves(evidence)
     slices = max(1, int((receiving > 0).sum()))
     for place in np.flatnonzero(shared).tolist():
