@@ -313,9 +313,8 @@ class Session:
         self, seconds: float, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> None:
         """As `send`, and end it if it is not answered within so long."""
-        limit = gevent.spawn_later(seconds, self.end, name)
-        self.send(name, method, path, headers, body)
-        limit.kill()
+        if self._may(name):
+            self.send_at_last(seconds, name, method, path, headers, body)
 
     def probe(self, host: str, target: Target, client: str, text: str) -> Probe:
         """As `asking.ask`, within the budget. Spent if it may not be asked."""
