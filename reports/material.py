@@ -20,6 +20,7 @@ from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Store, Streams, VitalSeries
+from streamgauge.harness.judge.verdict.findings.evidence import Course as Counts
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
@@ -51,6 +52,17 @@ class Timeline:
     failed: dict[str, list[int]]  # failed streams by outcome; only outcomes that occurred
     users: list[float] | None  # users of all workers at the bin's end; None: not recorded
     warm_up: "Course | None"  # of the streams that were due in the warm-up; they are in none of the above
+
+    @property
+    def failures(self) -> list[int]:
+        """Failed streams of the bin, whatever their outcome."""
+        return [sum(counts[place] for counts in self.failed.values()) for place in range(len(self.starts))]
+
+    def counted(self, of_slices: Integers, counts: Counts) -> list[int]:
+        """Numbers of the slices of `counts`, added up in the bins, for slices that are no longer than these."""
+        bins = _bin_of(counts.middles, self.width, len(self.starts))
+        found: list[int] = np.bincount(bins, of_slices, len(self.starts)).astype(np.int64).tolist()
+        return found
 
     @property
     def told(self) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
 
 from streamgauge.harness.judge.figures import figure
@@ -32,17 +31,13 @@ def draw(run: Material) -> Picture | None:
 
 def _failed(run: Material) -> list[float]:
     timeline = run.timeline
-    failed = map(sum, zip(*timeline.failed.values(), strict=True))
-    return [n / max(1, due) for n, due in zip(failed, timeline.streams, strict=True)]
+    return [n / max(1, due) for n, due in zip(timeline.failures, timeline.streams, strict=True)]
 
 
 def _still(run: Material) -> list[float]:
-    timeline, course = run.timeline, run.judgement.evidence.course
-    middles = (np.arange(len(course.open)) + 0.5) * course.width
-    bins = np.clip(middles / timeline.width, 0, len(timeline.starts) - 1).astype(np.int64)
-    silent, receiving = (np.bincount(bins, each, len(timeline.starts)) for each in (course.silent, course.receiving))
-    shares: list[float] = (silent / np.maximum(receiving, 1)).tolist()
-    return shares
+    course = run.judgement.evidence.course
+    silent, receiving = (run.timeline.counted(each, course) for each in (course.silent, course.receiving))
+    return [n / max(1, all_of_them) for n, all_of_them in zip(silent, receiving, strict=True)]
 
 
 def _bars(run: Material, caption: str, shares: Sequence[float]) -> Picture:

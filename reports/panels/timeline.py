@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
@@ -137,10 +136,7 @@ def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
     """How many answers were complete in each bin; None if the bins are finer than what was counted."""
     if timeline.width < 2 * counts.width:
         return None
-    middles = (np.arange(len(counts.completed)) + 0.5) * counts.width
-    bins = np.clip(middles / timeline.width, 0, len(timeline.starts) - 1).astype(np.int64)
-    found: list[int] = np.bincount(bins, counts.completed, len(timeline.starts)).astype(np.int64).tolist()
-    return found
+    return timeline.counted(counts.completed, counts)
 
 
 def _throughput(timeline: Timeline, completed: list[int] | None, took: float) -> list[Chart]:
@@ -196,7 +192,7 @@ def _time(timeline: Timeline) -> dict[str, object]:
 
 def _failed(timeline: Timeline) -> Chart:
     at = [start + timeline.width / 2 for start in timeline.starts]
-    step = whole_steps(max(map(sum, zip(*timeline.failed.values(), strict=True))))
+    step = whole_steps(max(timeline.failures))
     traces = [
         go.Bar(
             x=at,
@@ -255,7 +251,7 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
         ">P95",
         ">Gaps",
     ]
-    rows: list[tuple[Cell, ...]] = []
+    failures, rows = timeline.failures, list[tuple[Cell, ...]]()
     for place, start in enumerate(timeline.starts):
         if not shown[place]:
             continue
@@ -265,7 +261,7 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
                 f"{timeline.users[place]:,.0f}" if timeline.users else NONE,
                 f"{timeline.streams[place]:,}",
                 NONE if completed is None else f"{completed[place]:,}",
-                f"{sum(counts[place] for counts in timeline.failed.values()):,}",
+                f"{failures[place]:,}",
                 *(figure(course[place], "ms") for course in (timeline.ttft.p50, timeline.ttft.p95)),
                 *(figure(course[place], "ms") for course in (timeline.itl.p50, timeline.itl.p95)),
                 f"{timeline.itl.n[place]:,}",

@@ -87,6 +87,11 @@ class Course:
     receiving: Integers  # streams between their first and their last content
     silent: Integers  # of these, inside a gap of 250 ms or more
 
+    @property
+    def middles(self) -> Floats:
+        """Of the slices, s since the run began."""
+        return (np.arange(len(self.open), dtype=np.float64) + 0.5) * self.width
+
     def open_at(self, seconds: Floats) -> Floats:
         place = np.clip(seconds / self.width, 0, len(self.open) - 1).astype(np.int64)
         return self.open[place].astype(np.float64)

@@ -52,8 +52,7 @@ def _pauses(evidence: Evidence) -> _Pauses:
 
 def _stopped_ourselves(evidence: Evidence) -> Mask:
     """The slices in whose second our own event loop stood still: the whole machine may have, and the server with it."""
-    course = evidence.course
-    middles = (np.arange(len(course.open)) + 0.5) * course.width
+    middles = evidence.course.middles
     stops = evidence.vitals[Vital.LOOP_STOPPED]
     stopped = np.zeros(len(middles), bool)
     for at in stops.at[stops.value >= _OWN_STOP_MS] / 1e9:
