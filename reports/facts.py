@@ -11,7 +11,7 @@ from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict, never
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
@@ -107,12 +107,10 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     if worst.status is RuleStatus.INCONCLUSIVE:
         limit += f": {shortened(worst.reason.replace(f'the limit of {shown}', 'it'), _LONGEST_REASON)}"
     elif worst.observed == math.inf:
-        limit += f", as {never(worst.failed, worst.waiting, worst.left)}"
+        limit += f", as {worst.lost}"
     judged = replace(fact, rule=Mark(worst.status.value), limit=limit)
-    came_late = worst.plain is not None and worst.plain >= worst.limit
-    if worst.status is RuleStatus.MET or worst.observed != math.inf or came_late:
-        return judged
-    return _lost(judged, worst)
+    only_lost = worst.observed == math.inf and (worst.plain is None or worst.came_in_time)
+    return _lost(judged, worst) if only_lost and worst.status is not RuleStatus.MET else judged
 
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:

@@ -7,7 +7,7 @@ from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.rates import OF_FAILURES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, never
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.panel import figure_or_never, interval_of, sentence, span
 
@@ -92,13 +92,11 @@ def _told(verdict: Verdict) -> str:
     limit = f"(limit {figure_or_never(verdict.limit, verdict.unit)})"
     if verdict.observed != math.inf:
         return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
+    lost = f"of {some(verdict.n, 'stream')}, {verdict.lost}"
     if verdict.plain is None:
-        return (
-            f"{subject}: of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting, verdict.left)} {limit}"
-        )
+        return f"{subject}: {lost} {limit}"
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.
     plain = figure_or_never(verdict.plain, verdict.unit)
-    lost = f"of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting, verdict.left)}"
     return f"{subject} was {plain} for those that came, and {lost} {limit}"
 
 

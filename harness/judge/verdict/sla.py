@@ -81,6 +81,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return self.plain < self.limit
 
     @property
+    def lost(self) -> str:
+        """Why samples are +∞, as from `never`."""
+        return never(self.failed, self.waiting, self.left)
+
+    @property
     def status_text(self) -> str:
         """The status, with a remark if the run's verdict ignores it."""
         return self.status.value if self.severity == "fail" else f"{self.status.value} (only warns)"
