@@ -4,20 +4,20 @@ from streamgauge.harness.judge.verdict.findings import Finding
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Panel, Table, sentence
 
-_NONE = "None found: no pattern in this run points to a cause beyond chance."
+_NONE = "None found: no pattern in this run points to a cause beyond chance"
 _COLUMNS = ("What was found", "Evidence", "What it means, and what to change", "Source")
 
 
 def draw(run: Material) -> Panel:
     findings, next_step = run.judgement.findings, run.judgement.next_step
-    if not findings:
-        return Panel(name="findings", title="What to try next", lead=sentence(next_step) if next_step else _NONE)
     others = f"; {len(findings) - 1} more below" if len(findings) > 1 else ""
+    first = f"{findings[0].sentence}{others}" if findings else _NONE
+    table = Table("Findings", _COLUMNS, [_row(finding) for finding in findings], cards=True)
     return Panel(
         name="findings",
         title="What to try next",
-        lead=sentence(next_step) if next_step else sentence(f"{findings[0].sentence}{others}"),
-        tables=(Table("Findings", _COLUMNS, [_row(finding) for finding in findings], cards=True),),
+        lead=sentence(next_step or first),
+        tables=(table,) if findings else (),
     )
 
 
