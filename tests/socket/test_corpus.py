@@ -207,11 +207,8 @@ def read_openai(sdk: openai.OpenAI, server: Server, stream: Stream) -> tuple[int
 
 def read_responses(sdk: openai.OpenAI, server: Server, stream: Stream) -> tuple[int, str | None]:
     """The characters that an application gets from the openai package, and what it raised or reported as a failure."""
-    characters, end, sdk = (
-        0,
-        None,
-        sdk.with_options(base_url=f"{server.url}/{stream.name}/v1", timeout=patience(stream)),
-    )
+    characters, end = 0, None
+    sdk = sdk.with_options(base_url=f"{server.url}/{stream.name}/v1", timeout=patience(stream))
     try:
         for event in sdk.responses.create(model="m", input="Hello?", stream=True):
             if event.type in {"response.output_text.delta", "response.refusal.delta"}:

@@ -42,9 +42,8 @@ class _Grown:
     pace_p: float
     n: int
     fewest: int  # streams in the smaller of both
-    once: (
-        bool  # the load was built up once, at the start, and then stayed: the server itself may have changed meanwhile
-    )
+    # Whether the load was built up once, at the start, and then stayed: the server itself may have changed meanwhile.
+    once: bool
 
 
 def _grown(evidence: Evidence) -> _Grown | None:
