@@ -49,7 +49,8 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
     """Probe endpoints day and night, and alert when a service level is at risk.
 
     The config's [monitor] and [[monitor.target]] say what is asked, [[slo]] what must hold, and [[alert]] who is told.
-    It goes on until Ctrl-C or SIGTERM; started again with the same --db, it goes on where it was.
+    It goes on until Ctrl-C, SIGTERM or the closing of its terminal; started again with the same --db, it goes on where
+    it was.
     """
     path = config or _DEFAULT
     given = load(path)
