@@ -1,10 +1,11 @@
 """Debian's Chromium, driven by Playwright. A test fails on a console error and on a request to another server."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Error, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from tests.browser.scripted_site import Site, site
 
@@ -20,25 +21,57 @@ _QUIET = [  # switches off the browser's own requests
 
 
 @pytest.fixture(scope="package")
-def tab() -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
     """One browser for all tests here: starting it takes longer than most tests. It ends before others need a loop."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium (Debian: chromium)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
-        opened = browser.new_page()
-        opened.set_default_timeout(_PATIENCE)
         expect.set_options(timeout=_PATIENCE)
-        # No report draws its charts ahead: only those that a test scrolls to. That is half of the time.
-        opened.add_init_script("window.requestIdleCallback = () => 0")
-        yield opened
-        browser.close()
+        started = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="package")
+def tab(browser: Browser) -> Page:
+    return _prepared(browser.new_page())
 
 
 @pytest.fixture
 def page(tab: Page) -> Iterator[Page]:
     """A tab with the size of a laptop and light colours. It may load only from the origin of its page."""
+    tab.goto("about:blank")
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.emulate_media(media="screen", color_scheme="light", reduced_motion="no-preference")
+    with _watched(tab):
+        yield tab
+
+
+@pytest.fixture
+def stopped(browser: Browser) -> Iterator[Page]:
+    """A tab in which time stands still: timers and frames of its pages come only with `clock.run_for`.
+
+    For what passes by itself, which a test on a busy machine would miss. The tab is the test's own, because a clock
+    that Playwright has replaced stays so.
+    """
+    with contextlib.closing(browser.new_page()) as opened:
+        opened.clock.install(time=0)
+        opened.clock.pause_at(1000)
+        with _watched(_prepared(opened)):
+            yield opened
+
+
+def _prepared(tab: Page) -> Page:
+    tab.set_default_timeout(_PATIENCE)
+    # No report draws its charts ahead: only those that a test scrolls to. That is half of the time.
+    tab.add_init_script("window.requestIdleCallback = () => 0")
+    return tab
+
+
+@contextlib.contextmanager
+def _watched(tab: Page) -> Iterator[None]:
+    """Fails the test that ends here on a complaint in the console, and on a request to another origin."""
     urls: list[str] = []
     complaints: list[str] = []
 
@@ -53,13 +86,10 @@ def page(tab: Page) -> Iterator[Page]:
     def failed(error: Error) -> None:
         complaints.append(str(error))
 
-    tab.goto("about:blank")
-    tab.set_viewport_size({"width": 1280, "height": 800})
-    tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
     tab.on("request", asked)
     tab.on("console", said)
     tab.on("pageerror", failed)
-    yield tab
+    yield
     tab.remove_listener("request", asked)
     tab.remove_listener("console", said)
     tab.remove_listener("pageerror", failed)
