@@ -5,10 +5,10 @@ import re
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
-from streamgauge.reports.worst import divided, failures, stall, worst_off
+from streamgauge.reports.worst import divided, failures, gave_up, share_of_them, stall, worst_off
 
 # Whose freezes in mid-answer are, by the id of a finding.
 _FROZEN_BY = {
@@ -52,22 +52,28 @@ def _theirs(run: Material) -> str:
     judgement = run.judgement
     p95 = judgement.metrics["ttft"].quantiles.p95
     if p95 is None:
-        return _failed(run, "no stream had a first token, and most were")
+        return f"{_whose_failure(run)}: no stream had a first token, {_how(run)}."
     parts = divided(p95, judgement.measurements.distribution("ttft_wire"), judgement.measurements.values("network"))
     failed = failures(run)
-    told = [_failed(run, f"{failed}, most of them")] if failed else []
+    told = [f"{_whose_failure(run)}: {failed}, {_how(run)}."] if failed else []
     frozen = [finding for finding in judgement.findings if finding.id in _FROZEN_BY]
     told += [f"{_FROZEN_BY[each.id]}: {each.sentence[:1].lower()}{each.sentence[1:]}." for each in frozen[:1]]
     if not frozen and (stalls := stall(run)):
         told.append(stalls)
-    told.append(f"P95 TTFT{' of the others' if failed else ''} is {figure(p95, 'ms')}; {parts}.")
+    whose = " of the others" if failed else " of the people who stayed" if gave_up(run) else ""
+    told.append(f"P95 TTFT{whose} is {figure(p95, 'ms')}; {parts}.")
     return " ".join(told)
 
 
-def _failed(run: Material, what: str) -> str:
-    """Whose the most frequent failure is: `what` ends before its outcome."""
-    first = run.judgement.failures[0]
+def _whose_failure(run: Material) -> str:
+    return "The server or the way to it" if run.judgement.failures[0].outcome in _ON_THE_WAY else "The server"
+
+
+def _how(run: Material) -> str:
+    """The most frequent failure: `all of them refused: HTTP 429`."""
+    found = run.judgement.failures
+    first = found[0]
     said = re.split("[{<]", first.detail)[0].rstrip(" :")  # without a body of JSON or HTML, which Errors shows
-    detail = f": {shortened(said, _LONGEST_DETAIL)}" if said else ""
-    whose = "The server or the way to it" if first.outcome in _ON_THE_WAY else "The server"
-    return f"{whose}: {what} {first.outcome.replace('_', ' ')}{detail}."
+    alike = [each for each in found if (each.outcome, each.http_status) == (first.outcome, first.http_status)]
+    them = share_of_them(sum(each.n for each in alike), run.judgement.totals.count(*FAILURES))
+    return f"{them} {first.outcome.replace('_', ' ')}{f': {shortened(said, _LONGEST_DETAIL)}' if said else ''}"

@@ -1,7 +1,8 @@
-"""Who has it worst: the group whose streams fail, stand still, begin late or come slowly more than all other groups'.
+"""Who has it worst: the group whose streams are lost, stand still, begin late or come slowly more than all others'.
 
-Failures come first, then freezes in mid-answer, then the first token, then the pace. A difference is told only if it is
-beyond chance and people would notice it.
+Lost streams come first, those that failed and those whose person gave up before the first token; then freezes in
+mid-answer, then the first token, then the pace. A difference is told only if it is beyond chance and people would
+notice it. The first tokens of a group that many people left are of the patient ones only, and are not compared.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,8 +15,8 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
-from streamgauge.harness.judge.measure.rates import RATES
-from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
+from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.judgement import Part
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.summary import Summary
@@ -24,7 +25,8 @@ from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material
 
-MORE_FAILED = 0.02  # share of the streams
+MORE_LOST = 0.02  # share of the streams
+_MANY_LEFT = 0.05  # share of the streams: with as many left out, the P95 of the others is no P95
 _KEYS = {"network": "network", "user": "user class", "phase": "phase"}  # of the same streams, the first tells more
 _LATER = 1.2  # times as long
 _NOTICED_MS = {"ttft": 200.0, "itl": 50.0, "longest_stall": 250.0}  # a smaller difference is not seen by people
@@ -51,12 +53,12 @@ class _Apart:
 def worst_off(run: Material) -> str:
     by_key = [[part for part in run.judgement.parts if part.key == key] for key in _KEYS]
     several = [parts for parts in by_key if len(parts) > 1]
-    failing = _worst_by(_failing, several)
+    losing = _worst_by(partial(_losing, run), several)
     noticed = (partial(_stalled, _facets(run)), partial(_later, run, "ttft"), partial(_later, run, "itl"))
-    found = [worst for worst in (failing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
+    found = [worst for worst in (losing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
     told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
-    if failing is None and (failed := failures(run)):
-        alike = f"Everybody: {failed}, and no group clearly more often than another."
+    if losing is None and (lost := " and ".join(filter(None, (failures(run), gave_up(run))))):
+        alike = f"Everybody: {lost}, and no group clearly more often than another."
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
@@ -102,9 +104,18 @@ def _nobody(run: Material, several: Sequence[Sequence[Part]]) -> str:
 def failures(run: Material) -> str:
     """`60 of 228 streams failed`; "" if so few did that it may be noise."""
     errors = run.judgement.rates["error_rate"]
-    if not errors.hits or errors.hits < MORE_FAILED * errors.n:
+    if not errors.hits or errors.hits < MORE_LOST * errors.n:
         return ""
     return f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
+
+
+def gave_up(run: Material) -> str:
+    """`60 of 183 people gave up before the first token`; "" if so few did that it may be chance."""
+    totals = run.judgement.totals
+    left = int(totals.sum("gave_up"))
+    if not left or left < MORE_LOST * totals.initiated:
+        return ""
+    return f"{left:,} of {some(totals.initiated, 'person', 'people')} gave up before the first token"
 
 
 def _difference(p95s: tuple[float, float], wires: Sequence[Distribution], networks: Collection[str]) -> str:
@@ -142,26 +153,56 @@ def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence
     return max(filter(None, map(look, several)), key=lambda each: each.by, default=None)
 
 
-def _failing(parts: Sequence[Part]) -> _Apart | None:
-    """By error rates, if the intervals of the worst and the best do not meet."""
-    rates = [(RATES["error_rate"].over(part.totals, 0), part) for part in parts]
-    known = [(rate.value, part, rate) for rate, part in rates if rate.value is not None]
+def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
+    """By the share of the streams that are lost, if the intervals of the worst and the best do not meet."""
+    known = [(_lost(part.totals) / part.totals.initiated, part) for part in parts if part.totals.initiated]
     if len(known) < 2:
         return None
-    (worst, part, of_worst), (best, _, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
-    low, high = ratio_interval(of_worst.hits or 0, of_worst.n).low, ratio_interval(of_best.hits or 0, of_best.n).high
-    if low is None or high is None or low <= high or worst < best + MORE_FAILED:
+    (worst, part), (best, other) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    low, high = _interval_of_lost(part.totals).low, _interval_of_lost(other.totals).high
+    if low is None or high is None or low <= high or worst < best + MORE_LOST:
         return None
-    ways = {outcome: count for outcome, count in part.totals.outcomes.items() if outcome in FAILURES}
-    most = max(ways, key=lambda outcome: ways[outcome]).replace("_", " ")
-    others = _others(part, [(value, other) for value, other, _ in known], "ratio")
-    told = f"{figure(worst, 'ratio')} of its streams failed, most of them {most} ({others})"
-    return _Apart(worst - best, part, lambda _: told)
+    return _Apart(worst - best, part, lambda _: _told_lost(run, part, worst, _others(part, known, "ratio")))
+
+
+def _lost(totals: Totals) -> int:
+    """How many streams failed, or were left before the first token."""
+    return totals.count(*FAILURES) + int(totals.sum("gave_up"))
+
+
+def _interval_of_lost(totals: Totals) -> Interval:
+    return ratio_interval(_lost(totals), totals.initiated)
+
+
+def _told_lost(run: Material, part: Part, share: float, others: str) -> str:
+    """What became of the lost streams: they failed, were left, or both."""
+    failed, left = part.totals.count(*FAILURES), int(part.totals.sum("gave_up"))
+    if not left:
+        return f"{figure(share, 'ratio')} of its streams failed, {_kinds(part.totals)} ({others})"
+    stayed, n = run.judgement.metrics["ttft"].quantiles.p50, part.totals.initiated
+    took = figure(stayed, "ms")
+    why = "" if stayed is None else f"; where people stayed, half of the first tokens took {took} or longer"
+    if failed:
+        each = f"{failed:,} failed, and {left:,} were left before the first token"
+        return f"{figure(share, 'ratio')} of its {n:,} streams brought nothing: {each} ({others}){why}"
+    return f"{figure(share, 'ratio')} of its people gave up before the first token, {left:,} of {n:,} ({others}){why}"
+
+
+def _kinds(totals: Totals) -> str:
+    """`all of them reset`, or `most of them reset`; streams must have failed."""
+    ways = {outcome: count for outcome, count in totals.outcomes.items() if outcome in FAILURES}
+    most = max(ways, key=lambda outcome: ways[outcome])
+    return f"{share_of_them(ways[most], sum(ways.values()))} {most.replace('_', ' ')}"
+
+
+def share_of_them(n: int, whole: int) -> str:
+    """`all of them`, `most of them` or, where it is less than half, `41 of them`."""
+    return "all of them" if n == whole else "most of them" if 2 * n > whole else f"{n:,} of them"
 
 
 def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
     """The same by P95 TTFT or ITL, unless it is far below the limit that a rule sets for these streams."""
-    known = [(part, part.metrics[metric]) for part in parts]
+    known = [(part, part.metrics[metric]) for part in parts if metric != "ttft" or not _was_left(part)]
     found = _further(known)
     if found is None:
         return None
@@ -179,6 +220,10 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
         return f"P95 {metric.upper()} is {figure(worst, 'ms')} ({others}){within}; {why}"
 
     return _Apart(worst - best, part, told)
+
+
+def _was_left(part: Part) -> bool:
+    return part.totals.sum("gave_up") > _MANY_LEFT * part.totals.initiated
 
 
 def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> _Apart | None:

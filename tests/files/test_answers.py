@@ -42,7 +42,47 @@ def test_who_fails_is_worse_off_than_who_waits(tmp_path: Path) -> None:
     failed = [empty(Outcome.RESET, network="tunnel") for _ in range(30)]
     streams = [*EVEN, *ttfts(range(200, 400), network="wifi"), *failed, *ttfts(range(200, 230), network="tunnel")]
     found = told(tmp_path / "run.db", streams)
-    assert found[WORST] == "Network tunnel: 50.0 % of its streams failed, most of them reset (all other networks: 0 %)."
+    assert found[WORST] == "Network tunnel: 50.0 % of its streams failed, all of them reset (all other networks: 0 %)."
+
+
+def left(seconds: float, **fields: Any) -> StreamObservation:
+    return observation((), outcome=Outcome.CANCELLED, ended=1_000 * seconds, **fields)
+
+
+def test_people_who_gave_up_have_it_worse_than_people_who_waited(tmp_path: Path) -> None:
+    """The first tokens of those who stayed are the quick ones: by them alone, an impatient group would look best."""
+    waited = ttfts(range(9_000, 9_200), user="Reader")
+    impatient = [*ttfts(range(2_000, 2_010), user="Hurried"), *(left(4, user="Hurried") for _ in range(60))]
+    found = told(tmp_path / "run.db", [*waited, *impatient])
+    assert found[WORST] == (
+        "User class Hurried, on network none: 85.7 % of its people gave up before the first token, 60 of 70 (user "
+        "class Reader: 0 %); where people stayed, half of the first tokens took 9,094 ms or longer."
+    )
+    assert found[WHOSE].startswith("P95 TTFT of the people who stayed is ")
+
+
+def test_a_group_that_lost_streams_in_two_ways_says_both(tmp_path: Path) -> None:
+    lost = [*(left(4, user="Hurried") for _ in range(20)), *(empty(Outcome.RESET, user="Hurried") for _ in range(5))]
+    found = told(tmp_path / "run.db", [*EVEN, *lost, *ttfts(range(200, 225), user="Hurried")])
+    assert found[WORST].startswith(
+        "User class Hurried, on network none: 50.0 % of its 50 streams brought nothing: 5 failed, and 20 were left "
+        "before the first token (user class Reader: 0 %)"
+    )
+
+
+def test_people_who_gave_up_in_all_groups_are_told(tmp_path: Path) -> None:
+    gone = [left(4, user=user) for user in ("Reader", "Writer") for _ in range(30)]
+    found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(200, 400), user="Writer"), *gone])
+    assert found[WORST] == (
+        "Everybody: 60 of 460 people gave up before the first token, and no group clearly more often than another."
+    )
+
+
+def test_a_failure_of_several_kinds_says_how_much_the_first_one_is(tmp_path: Path) -> None:
+    kinds = [empty(Outcome.RESET)] * 30 + [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503")] * 10
+    assert "40 of 240 streams failed, most of them reset." in told(tmp_path / "run.db", [*EVEN, *kinds])[WHOSE]
+    kinds += [empty(Outcome.REFUSED, http_status=429, detail="HTTP 429")] * 25
+    assert "65 of 265 streams failed, 30 of them reset." in told(tmp_path / "three.db", [*EVEN, *kinds])[WHOSE]
 
 
 def test_who_waits_in_mid_answer_has_it_worst_and_it_is_the_link(tmp_path: Path) -> None:
@@ -120,8 +160,7 @@ def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
 def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503: overloaded")] * 30
     assert told(tmp_path / "refused.db", refused)[WHOSE] == (
-        "The server: no stream had a first token, and most were refused: HTTP 503: overloaded. Our tool is not "
-        "the cause."
+        "The server: no stream had a first token, all of them refused: HTTP 503: overloaded. Our tool is not the cause."
     )
     lost = [empty(Outcome.UNREACHABLE, detail="no route")] * 30
     assert told(tmp_path / "lost.db", lost)[WHOSE].startswith(
@@ -135,7 +174,7 @@ def test_failures_come_before_the_times_of_the_others(tmp_path: Path) -> None:
     assert answered[WORST] == "Everybody: 30 of 230 streams failed, and no group clearly more often than another."
     found = answered[WHOSE]
     assert found.startswith(
-        "The server: 30 of 230 streams failed, most of them refused: HTTP 503. P95 TTFT of the others is "
+        "The server: 30 of 230 streams failed, all of them refused: HTTP 503. P95 TTFT of the others is "
         "389 ms; mostly the server: server"
     )
     assert told(tmp_path / "few.db", [*EVEN, refused[0]])[WHOSE].startswith("P95 TTFT is 389 ms"), "1 of 201 is noise"
