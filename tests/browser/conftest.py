@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
-from tests.browser.scripted_site import Site, site
+from tests.browser.scripted_site import PATIENCE, Site, site
 
-_PATIENCE = 30_000  # ms until a test that hangs fails instead
 _QUIET = [  # switches off the browser's own requests
     "--disable-background-networking",
     "--disable-component-update",
@@ -27,7 +26,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no chromium (Debian: chromium)")
     with sync_playwright() as playwright:
-        expect.set_options(timeout=_PATIENCE)
+        expect.set_options(timeout=PATIENCE * 1000)
         started = playwright.chromium.launch(executable_path=path, args=_QUIET)
         yield started
         started.close()
@@ -63,7 +62,7 @@ def stopped(browser: Browser) -> Iterator[Page]:
 
 
 def _prepared(tab: Page) -> Page:
-    tab.set_default_timeout(_PATIENCE)
+    tab.set_default_timeout(PATIENCE * 1000)
     # No report draws its charts ahead: only those that a test scrolls to. That is half of the time.
     tab.add_init_script("window.requestIdleCallback = () => 0")
     return tab

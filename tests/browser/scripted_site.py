@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from streamgauge.reference_server.playground import HEADERS
 
+PATIENCE = 120  # seconds until a test that hangs fails instead, also on a machine that is much slower than ours
 STATIC = Path(__file__).parents[2] / "reference_server" / "static"
 DONE = b"data: [DONE]\n\n"
 _TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -62,7 +63,7 @@ class Post:
 
         Without the wait a browser would discard bytes that have arrived but have not been read.
         """
-        while self.told.get(timeout=30) != text:
+        while self.told.get(timeout=PATIENCE) != text:
             pass
 
     def until_gone(self) -> None:
@@ -100,7 +101,7 @@ class _Server(ThreadingHTTPServer):
 def _handler(served: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 30  # seconds until a test that hangs fails instead
+        timeout = PATIENCE
 
         def do_GET(self) -> None:
             if self.path.startswith("/told?"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.scripted_site import DONE, Post, Site
+from tests.browser.scripted_site import DONE, PATIENCE, Post, Site
 
 _PAGE = b"""\
 <!doctype html><title>hook</title>
@@ -95,7 +95,7 @@ def test_stop_keeps_the_text_so_far_and_closes_the_connection(chat: Page, hosted
     chat.evaluate("void chat.result.send('Long?')")
     chat.wait_for_function("chat.result.status === 'streaming'")
     chat.evaluate("chat.result.stop()")
-    assert hosted.gone.acquire(timeout=30)
+    assert hosted.gone.acquire(timeout=PATIENCE)
     chat.wait_for_function("chat.result.status === 'ready'")
     assert result(chat)["messages"][1]["content"] == "The beginning"
     assert result(chat)["error"] is None
@@ -106,7 +106,7 @@ def test_unmounting_stops_the_answer(chat: Page, hosted: Site) -> None:
     chat.evaluate("void chat.result.send('Long?')")
     chat.wait_for_function("chat.result.status === 'streaming'")
     chat.evaluate("chat.unmount()")
-    assert hosted.gone.acquire(timeout=30)
+    assert hosted.gone.acquire(timeout=PATIENCE)
 
 
 def test_another_question_stops_the_answer_that_is_streaming(chat: Page, hosted: Site) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.scripted_site import DONE, Post, Script, Site
+from tests.browser.scripted_site import DONE, PATIENCE, Post, Script, Site
 
 _READ = """
 async (options) => {
@@ -17,7 +17,7 @@ async (options) => {
   const events = [];
   let error = null;
   try {
-    const signal = AbortSignal.timeout(10_000); // a test that hangs fails instead
+    const signal = AbortSignal.timeout(120_000); // a test that hangs fails instead
     for await (const event of streamChat({ url: "/chat/stream", body: { messages: [] }, signal, ...options })) {
       answer.take(event);
       events.push(event);
@@ -221,14 +221,21 @@ def test_a_busy_server_is_asked_for_the_rest_again_but_not_one_that_lost_it(page
     assert (seen["error"]["kind"], seen["error"]["status"]) == ("refused", 404)
 
 
-def test_a_silent_connection_counts_as_dropped(page: Page, hosted: Site) -> None:
+def test_a_silent_connection_counts_as_dropped(stopped: Page, hosted: Site) -> None:
     def silent(post: Post) -> None:
         post.begin()
         post.send(b"retry: 1\n" + numbered(1, 1))
         post.until_gone()
 
     hosted.answers(silent, lambda post: post.events(numbered(2, 2), DONE))
-    assert read(page, hosted, silence=1000)["text"] == "1 2 "
+    stopped.goto(f"{hosted.url}/blank")
+    stopped.evaluate(f"(options) => {{ window.seen = ({_READ})(options); }}", {"silence": 1000})
+    assert hosted.told.get(timeout=PATIENCE) == "1 "
+    stopped.clock.run_for(999)
+    assert len(hosted.posts) == 1
+    stopped.clock.run_for(1)
+    stopped.clock.run_for(2)  # the wait before a new connection: the server's `retry`, plus up to half of it
+    assert stopped.evaluate("window.seen")["text"] == "1 2 "
     assert hosted.posts[1].headers["last-event-id"] == "req_1:1"
 
 
@@ -325,8 +332,8 @@ def test_leaving_the_loop_or_aborting_closes_the_connection(page: Page, hosted: 
         """
     )
     assert thrown == "AbortError"
-    assert hosted.gone.acquire(timeout=30)
-    assert hosted.gone.acquire(timeout=30)
+    assert hosted.gone.acquire(timeout=PATIENCE)
+    assert hosted.gone.acquire(timeout=PATIENCE)
 
 
 def test_stopping_while_it_waits_to_reconnect_ends_the_wait(page: Page, hosted: Site) -> None:
@@ -370,7 +377,7 @@ def test_stopping_cancels_the_answer_at_the_server_but_not_after_its_end(page: P
         }
         """
     )
-    assert hosted.told.get(timeout=30) == "/streams/req_2/cancel"
+    assert hosted.told.get(timeout=PATIENCE) == "/streams/req_2/cancel"
 
 
 def test_an_event_without_end_is_refused_before_it_fills_the_memory(page: Page, hosted: Site) -> None:
