@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.reports import status_page
+from tests.browser.window import resize
 from tests.support import npm
 from tests.support.monitored import EVERY, START, with_an_outage
 from tests.support.record import observation
@@ -42,8 +43,8 @@ def axe() -> str:
     return (npm.installed("axe-core", AXE, "AXE") / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
-def fact(page: Page, name: str) -> str:
-    return page.locator(".facts div", has_text=name).locator("b").inner_text()
+def fact(page: Page, name: str) -> Locator:
+    return page.locator(".facts div", has_text=name).locator("b")
 
 
 def drawn(page: Page) -> Locator:
@@ -66,33 +67,40 @@ def test_one_key_opens_a_table_and_one_button_all(report: Page) -> None:
     table.locator("summary").focus()
     report.keyboard.press("Enter")
     expect(table.locator("table")).to_be_visible()
-    every = report.locator("main .tables > details")
     report.get_by_role("button", name="Show all tables").click()
-    assert all(one.get_attribute("open") is not None for one in every.all())
+    expect(report.locator("main .tables > details:not([open])")).to_have_count(0)
     report.get_by_role("button", name="Fold all tables").click()
-    assert all(one.get_attribute("open") is None for one in every.all())
+    expect(report.locator("main .tables > details[open]")).to_have_count(0)
     assert report.locator(".stream[open]").count() == 0, "a stream is no table"
 
 
 def test_the_table_of_streams_is_sorted_and_searched(report: Page) -> None:
     table = report.locator("#streams .tables > details")
     table.locator("summary").click()
-    table.get_by_role("button", name="TTFT").click()
+    head = table.get_by_role("columnheader", name="TTFT")
     rows = table.locator("tbody tr")
 
     def ttfts() -> list[float]:
-        shown = [row.locator("td").nth(4).inner_text() for row in rows.all()]
+        shown = rows.locator("td:nth-of-type(5)").all_inner_texts()
         return [float(text.removesuffix(" ms").replace(",", "")) for text in shown if text != "–"]
 
-    assert ttfts() == sorted(ttfts())
-    table.get_by_role("button", name="TTFT").press("Enter")
-    assert ttfts() == sorted(ttfts(), reverse=True)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    up = ttfts()
+    assert up == sorted(up)
+    assert len(set(up)) > 1
+    head.get_by_role("button").press("Enter")
+    expect(head).to_have_attribute("aria-sort", "descending")
+    assert ttfts() == sorted(up, reverse=True)
+    outcomes = table.locator("tbody tr:visible td:nth-of-type(4)")
+    expect(outcomes.get_by_text("completed").first).to_be_visible()
     table.get_by_role("searchbox").fill("refused")
-    assert {row.locator("td").nth(3).inner_text() for row in rows.all() if row.is_visible()} == {"refused"}
+    expect(outcomes.get_by_text("completed")).to_have_count(0)
+    assert set(outcomes.all_inner_texts()) == {"refused"}
 
 
 def test_a_phone_shows_the_answers_before_the_figures_and_their_choice(report: Page) -> None:
-    report.set_viewport_size({"width": 390, "height": 844})
+    resize(report, 390, 844)
     assert report.locator(".answers dt").count() == 2
     expect(report.locator(".answers")).to_be_in_viewport()
 
@@ -107,18 +115,18 @@ def test_a_phone_shows_the_answers_before_the_figures_and_their_choice(report: P
 
 
 def test_a_choice_of_streams_switches_the_figures_and_back(report: Page) -> None:
-    whole = fact(report, "P95 TTFT")
+    p95, line = fact(report, "P95 TTFT"), report.locator(".course")
+    whole, course = p95.inner_text(), line.get_attribute("aria-label") or ""
     choice = report.get_by_label("Figures of")
-    course = report.locator(".course").get_attribute("aria-label")
     choice.select_option(label="slow_4g")
-    assert fact(report, "P95 TTFT") != whole
-    assert report.locator(".course").get_attribute("aria-label") != course
+    expect(p95).not_to_have_text(whole, use_inner_text=True)
+    expect(line).not_to_have_attribute("aria-label", course)
     expect(report.get_by_role("status").first).to_contain_text("Only network slow_4g: 195 of 405 streams.")
     expect(report.get_by_role("table", name="Percentiles of Network slow_4g")).to_be_visible()
     choice.focus()
     report.keyboard.press("Home")
-    assert fact(report, "P95 TTFT") == whole
-    assert report.locator(".course").get_attribute("aria-label") == course
+    expect(p95).to_have_text(whole, use_inner_text=True)
+    expect(line).to_have_attribute("aria-label", course)
 
 
 def test_a_link_opens_its_stream(page: Page, path: Path) -> None:
@@ -193,7 +201,7 @@ def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> N
     report.pdf(path=tmp_path / "page.pdf", format="A4")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
     assert report.evaluate("[window.foldedOnPaper, window.blankOnPaper]") == [0, 0]
-    assert report.evaluate(folded) == before
+    report.wait_for_function(f"(before) => {folded} === before", arg=before)
     report.emulate_media(media="print")
     expect(report.locator(".chosen")).to_contain_text("Only network slow_4g")
     expect(report.locator("nav")).to_be_hidden()
@@ -203,7 +211,7 @@ def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> N
 def test_nothing_is_wider_than_the_window(report: Page) -> None:
     report.get_by_role("button", name="Show all tables").click()
     for width in (360, 1280, 3840):
-        report.set_viewport_size({"width": width, "height": 900})
+        resize(report, width, 900)
         beyond = report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert (width, beyond) == (width, 0)
         assert report.locator("main").evaluate("(main) => main.clientWidth") > 0.6 * min(width, 2400)
