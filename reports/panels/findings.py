@@ -11,7 +11,7 @@ _COLUMNS = ("What was found", "Evidence", "What it means, and what to change", "
 def draw(run: Material) -> Panel:
     findings, next_step = run.judgement.findings, run.judgement.next_step
     others = f"; {len(findings) - 1} more below" if len(findings) > 1 else ""
-    first = f"{findings[0].sentence}{others}" if findings else _NONE
+    first = f"{findings[0].advice}{others}" if findings else _NONE
     table = Table("Findings", _COLUMNS, [_row(finding) for finding in findings], cards=True)
     return Panel(
         name="findings",
@@ -23,7 +23,7 @@ def draw(run: Material) -> Panel:
 
 def _row(finding: Finding) -> tuple[Cell, ...]:
     return (
-        f"{sentence(finding.sentence)} ({finding.id}, {finding.certainty})",
+        f"{sentence(finding.advice)} {sentence(finding.sentence)} ({finding.id}, {finding.certainty})",
         sentence(finding.numbers),
         f"{sentence(finding.meaning)} {sentence(finding.change)}",
         finding.source,

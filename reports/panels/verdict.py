@@ -18,7 +18,7 @@ MOST_FINDINGS = 2  # the others are in their panel
 def draw(run: Material) -> Panel:
     judgement = run.judgement
     reasons = [sentence(reason) for reason in judgement.reasons if reason != judgement.reason]
-    told = [*filter(None, [judgement.next_step]), *(finding.sentence for finding in judgement.findings)]
+    told = [*filter(None, [judgement.next_step]), *(finding.advice for finding in judgement.findings)]
     of_warm_up = [reason for reason in reasons if reason.startswith("Warm-up: ")]  # says nothing against the figures
     return Panel(
         name="verdict",

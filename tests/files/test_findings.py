@@ -14,7 +14,7 @@ from streamgauge.harness.judge.outputs import junit, markdown, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.findings import Certainty
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.judge.wording import harmless, visible
 from streamgauge.reports import page
 from streamgauge.reports.material import gather
 from tests.support import simulated_faults as faults
@@ -72,7 +72,7 @@ def test_the_terminal_has_a_line_for_each_finding(hostile: tuple[Path, Judgement
     text = terminal.text(hostile[1], 1_000)
     assert "findings: 3 found\n" in text
     for finding in hostile[1].findings:
-        assert f"\n  {finding.id}: " in text
+        assert f"\n  {finding.id}: {harmless(finding.advice)}\n    {harmless(finding.sentence)}\n" in text
     assert not {"\x00", "\x07", "\u202e"} & {*text}
     assert "\n::" not in text
 
@@ -91,7 +91,7 @@ def test_the_report_shows_each_finding_as_text(hostile: tuple[Path, Judgement]) 
         read = Page(page.render(gather(store)))
     rows = read.tables["Findings"][1:]
     for row, finding in zip(rows, hostile[1].findings, strict=True):
-        assert row[0].startswith(visible(finding.sentence))
+        assert row[0].startswith(f"{visible(finding.advice)}. {visible(finding.sentence)}")
         assert row[0].endswith(f"({finding.id}, {finding.certainty})")
         assert row[3] == finding.source
     assert not [script for script in read.scripts if "alert(1)" in script]

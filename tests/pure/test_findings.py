@@ -122,6 +122,25 @@ def test_a_pause_of_our_own_process_is_no_pause_of_the_server() -> None:
     assert "server_paused" in found(made, {Vital.LOOP_STOPPED: quiet})
 
 
+def test_each_finding_advises_one_cause_and_one_action() -> None:
+    for case in CASES.values():
+        made = asks(11, case.server, case.users)
+        case.change(made)
+        for finding in found(made).values():
+            cause, action = finding.advice.split(": ", maxsplit=1)
+            assert cause[:1].isupper()
+            assert action[:1].islower()
+            assert len(finding.advice) < 120
+            assert not finding.advice.endswith(".")
+
+
+def test_a_queue_is_called_so_with_how_many_answers_are_under_way() -> None:
+    crowd = Users(at_once=60, ramp=3, think=2.5, seconds=75)
+    told = found(asks(11, Server(ttft=0.7, slots=12, tokens=(100, 140)), crowd))["queueing"].advice
+    assert told.startswith("The server queues, with only about ")
+    assert 8 <= int(re.findall(r"about (\d+) answers", told)[0]) <= 12, "12 slots, some with no content yet"
+
+
 def test_a_busy_thread_is_the_generator_near_its_limit() -> None:
     busy = vital(range(60), [80] * 60)
     assert [*found(asks(11), {Vital.PYTHON_PERCENT: busy})] == ["generator_near_limit"]

@@ -136,6 +136,7 @@ def _metric(summary: Summary) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "id": finding.id,
+        "advice": finding.advice,
         "sentence": finding.sentence,
         "evidence": [number._asdict() for number in finding.evidence],
         "meaning": finding.meaning,

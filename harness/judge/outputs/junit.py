@@ -96,7 +96,7 @@ def _of_rule(judgement: Judgement, verdict: Verdict, shared: Mapping[str, str]) 
 
 
 def _findings(judgement: Judgement) -> list[str]:
-    return [f"finding {finding.id}: {finding.sentence}" for finding in judgement.findings]
+    return [f"finding {finding.id}: {finding.advice}. {finding.sentence}" for finding in judgement.findings]
 
 
 def _result(verdict: Verdict) -> str | None:

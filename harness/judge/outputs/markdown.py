@@ -101,7 +101,7 @@ def _findings(judgement: Judgement) -> Iterator[str]:
     yield f"Findings: {findings.line(judgement.findings)}"
     for finding in judgement.findings:
         yield ""
-        yield f"- {code(finding.id)} ({finding.certainty}): {text(finding.sentence)}."
+        yield f"- {code(finding.id)} ({finding.certainty}): {text(finding.advice)}. {text(finding.sentence)}."
         yield f"  {text(finding.numbers)}. {text(finding.meaning)}."
         yield f"  To change: {text(finding.change)}. <{finding.source}>"
     if judgement.next_step:

@@ -107,7 +107,8 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
         console.print(safe(f"cost: {cells.cost(judgement)}"))
     console.print(f"findings: {line(judgement.findings)}")
     for finding in judgement.findings:
-        console.print(safe(f"  {finding.id}: {finding.sentence}"))
+        console.print(safe(f"  {finding.id}: {finding.advice}"))
+        console.print(safe(f"    {finding.sentence}"))
     if judgement.next_step:
         console.print(f"  {judgement.next_step}")
     if judgement.coalesced:

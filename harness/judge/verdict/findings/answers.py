@@ -23,6 +23,7 @@ def cut_by_max_tokens(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="cut_by_max_tokens",
+        advice="This test cuts answers off at max_tokens: raise it in [target]",
         sentence=f"{100 * hits / n:.0f} % of the answers ended at max_tokens, a setting of this test",
         evidence=(Number("answers cut off", hits, ""), Number("complete answers", n, "")),
         meaning="E2E, duration and cost are those of the limit and not of the answers, and people get half a sentence",
@@ -48,6 +49,9 @@ def empty_answers(evidence: Evidence) -> Finding | None:
         numbers.append(Number("empty answers stopped by max_tokens", cut, ""))
     return Finding(
         id="empty_answers",
+        advice="Thinking uses max_tokens up before the answer begins: raise max_tokens"
+        if cut > hits / 2
+        else "Some answers are empty: check the content filter and the stop sequences",
         sentence=f"{hits:,} of {n:,} answers ended as they should and were empty",
         evidence=tuple(numbers),
         meaning="The server counts them as served, and the person sees nothing",

@@ -31,6 +31,7 @@ def cache_misses(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="cache_misses",
+        advice="Prompts miss the cache: put what all prompts share first, unchanged to the byte",
         sentence=f"{misses:,} of {hits + misses:,} prompts were not in the cache, and waited {times:.1f} times as long",
         evidence=(
             Number("median wait without the cache", after, "ms"),

@@ -70,6 +70,7 @@ def _relative(sample: Sample, known: Mask, reused: Mask) -> Floats:
 def _finding(what: str, numbers: list[Number], certainty: Certainty) -> Finding:
     return Finding(
         id="cold_connections",
+        advice="Streams open connections of their own: keep connections alive on both sides",
         sentence=f"{numbers[0].value:,} of {numbers[1].value:,} streams opened a connection of their own: {what}",
         evidence=tuple(numbers),
         meaning="Name lookup, TCP and TLS are paid again and again, and people wait for them before anything is asked",

@@ -32,9 +32,10 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """`sentence` and `evidence` may hold names and labels of the run: each output escapes them."""
+    """`advice`, `sentence` and `evidence` may hold names and labels of the run: each output escapes them."""
 
     id: str  # a key of FINDINGS
+    advice: str  # one cause and what to do first, for who reads nothing else; without a full stop
     sentence: str  # what was found, without a full stop
     evidence: tuple[Number, ...]
     meaning: str

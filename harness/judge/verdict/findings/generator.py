@@ -23,9 +23,11 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
     numbers = tuple(_numbers(evidence))
     if not numbers:
         return None
+    limit = f"The load generator is {'near' if evidence.is_valid else 'at'} its limit"
     return Finding(
         id="generator_near_limit",
-        sentence="The load generator is near its limit" if evidence.is_valid else "The load generator is at its limit",
+        advice=f"{limit}: {fewer_users_or_more_processes(evidence.run)}",
+        sentence=limit,
         evidence=numbers,
         meaning="With more users, the generator’s own delays would be in the figures"
         if evidence.is_valid

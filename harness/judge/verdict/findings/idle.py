@@ -43,6 +43,9 @@ def idle_cut(evidence: Evidence) -> Finding | None:
     certainty = Certainty.LIKELY if known else Certainty.POSSIBLE
     return Finding(
         id="idle_cut",
+        advice=f"A timeout cuts answers off after {cut.seconds:.0f} s of silence: send a keep-alive every 15 s"
+        if name == "idle"
+        else f"Something cuts answers off after {cut.seconds:.0f} s, however much has come: raise that limit",
         sentence=f"{cut.hits:,} streams were cut off {cut.seconds:.0f} s {since}{who}",
         evidence=(
             Number("streams cut at this time", cut.hits, ""),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, rank_sum, surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
@@ -100,6 +101,15 @@ def _are_full(evidence: Evidence) -> bool:
     return spread <= _STEADY * share * (1 - share) * float(open_streams.sum())
 
 
+def _under_way(evidence: Evidence) -> str:
+    """`, with only about 11 answers under way`, if their number hardly changes, as that of slots does."""
+    if not _are_full(evidence):
+        return ""
+    course = evidence.course
+    under_way = course.receiving[course.open >= _AT_PEAK * course.open.max(initial=1)]
+    return f", with only about {some(round(float(under_way.mean())), 'answer')} under way"
+
+
 def _medians(column: Floats, few: Mask, many: Mask) -> tuple[float, float]:
     return (float(np.median(column[few])), float(np.median(column[many]))) if few.any() and many.any() else (0.0, 0.0)
 
@@ -150,6 +160,7 @@ def queueing(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="queueing",
+        advice=f"The server queues{_under_way(evidence)}: allow more at once, or send fewer users",
         sentence=f"The first content came {grown.wait:.1f} times as late under more load, and the chunks after it as "
         f"fast as before",
         evidence=_numbers(grown),
@@ -172,6 +183,7 @@ def saturation(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="saturation",
+        advice="The server is saturated: add replicas, or admit fewer answers at once",
         sentence=f"Under more load, the first content came {grown.wait:.1f} times as late and the chunks after it "
         f"{grown.pace:.1f} times as far apart",
         evidence=_numbers(grown),
@@ -234,6 +246,7 @@ def throughput_limit(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="throughput_limit",
+        advice=f"The server completes about {near.rate:.1f} streams a second, and no more: add replicas, or send less",
         sentence=f"With {more:.1f} times as many streams open, no more of them completed: the server gives about "
         f"{near.rate:.1f} a second",
         evidence=(

@@ -25,6 +25,7 @@ class _Kind:
     finding: str  # its id
     name: str  # as a sentence begins
     meaning: str
+    advice: str  # behind its name and its value
     change: str
     source: str
 
@@ -35,14 +36,16 @@ _WORKER = _Kind(
     name="Worker",
     meaning="All workers ask the same server for the same: the cause is that machine, the way from it, or another "
     "replica that its address leads to",
+    advice="differs from the other workers: leave it out and compare",
     change="Leave that worker out and compare; look at its network, its name lookup and its load",
     source="https://docs.locust.io/en/stable/running-distributed.html",
 )
 _OF_SERVERS = "The same streams are dealt to all servers: the cause is that server, its machine, or the way to it"
 _TAKEN_OUT = "Take that server out and compare; look at its load, hardware, version and caches, and have it ejected"
+_ADVICE = "differs from the others: take it out and compare"
 _OUTLIERS = "https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier"
-_ADDRESS = _Kind("address", "server_differs", "The server at", _OF_SERVERS, _TAKEN_OUT, _OUTLIERS)
-_REPLICA = _Kind("replica", "server_differs", "The replica", _OF_SERVERS, _TAKEN_OUT, _OUTLIERS)
+_ADDRESS = _Kind("address", "server_differs", "The server at", _OF_SERVERS, _ADVICE, _TAKEN_OUT, _OUTLIERS)
+_REPLICA = _Kind("replica", "server_differs", "The replica", _OF_SERVERS, _ADVICE, _TAKEN_OUT, _OUTLIERS)
 
 
 def worker_differs(evidence: Evidence) -> Finding | None:
@@ -130,6 +133,7 @@ def _failing(mine: Mask, others: Mask, alpha: float) -> _Effect | None:
 def _finding(kind: _Kind, value: str, effect: _Effect) -> Finding:
     return Finding(
         id=kind.finding,
+        advice=f"{kind.name} {quoted(value)} {kind.advice}",
         sentence=f"{kind.name} {quoted(value)} differs from the others: {effect.what}",
         evidence=effect.evidence,
         meaning=kind.meaning,

@@ -34,6 +34,7 @@ def buffered(evidence: Evidence) -> Finding | None:
     counts = (Number("streams that came so", hits, ""), Number("streams with 20 chunks or more", n, ""))
     return Finding(
         id="buffered",
+        advice="Something on the way buffers answers: switch that off (nginx: `proxy_buffering off;`)",
         sentence=f"Something between the model and us holds answers back: {how}",
         evidence=(*counts, *numbers),
         meaning="People look at nothing while the answer is already there; TTFT is too high and ITL says little",

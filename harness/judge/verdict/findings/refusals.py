@@ -15,6 +15,7 @@ def rate_limited(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="rate_limited",
+        advice="A rate limit refuses streams: raise the limit, or send fewer requests",
         sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused with HTTP 429: a rate limit",
         evidence=(Number("streams with HTTP 429", hits, ""), Number("all streams", evidence.totals.initiated, "")),
         meaning="The run measured the limit of the account or the gateway, not the speed of the model",
@@ -32,6 +33,7 @@ def overloaded(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="overloaded",
+        advice="The server refuses what is too much for it: add replicas, or send fewer requests at once",
         sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused because the server was overloaded",
         evidence=(
             Number("streams with HTTP 503 or 529", hits, ""),

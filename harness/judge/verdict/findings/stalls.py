@@ -81,6 +81,7 @@ def server_paused(evidence: Evidence) -> Finding | None:
     often = "once" if pauses.count == 1 else f"{pauses.count:,} times"
     return Finding(
         id="server_paused",
+        advice=f"The whole server paused: read its log at {first:.0f} s of the run for what blocked it",
         sentence=f"All streams stood still at the same time, {often}: the server paused",
         evidence=(
             Number("streams that got nothing at the same moment", pauses.worst, "ratio"),
@@ -125,6 +126,7 @@ def lone_stalls(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="lone_stalls",
+        advice="The server, or the way to it, sets single answers aside: look for preemptions in its metrics",
         sentence=f"{hits:,} of {n:,} streams stalled in the middle, each at a time of its own, while others went on",
         evidence=(
             Number("streams that stalled for 1 s or more", hits, ""),
@@ -167,6 +169,7 @@ def _of_link(network: str, counts: tuple[int, int, int], stall: float) -> Findin
     hits, before, n = counts
     return Finding(
         id="link_stalls",
+        advice=f"The link of {quoted(network)} stalls, not the server: let the client say that it waits, and resume",
         sentence=(
             f"On the network {quoted(network)}, {100 * hits / n:.0f} % of the streams stalled on the link, not before"
         ),

@@ -65,7 +65,8 @@ def two_kinds(evidence: Evidence) -> Finding | None:
     )
     if best is None:
         change = "Compare a slow stream with a fast one in the server’s log, by request id: another route, a retry?"
-        return _finding(numbers, "nothing that was recorded tells which", change, Certainty.LIKELY)
+        advice = "Two kinds of streams are mixed: compare a slow one with a fast one in the server’s log"
+        return _finding(numbers, advice, "nothing that was recorded tells which", change, Certainty.LIKELY)
     what = f"{best.key} {quoted(best.value)}" if best.value else f"one side of the {best.key}"
     numbers = (
         *numbers,
@@ -74,12 +75,14 @@ def two_kinds(evidence: Evidence) -> Finding | None:
     )
     who = f"{best.key} {quoted(best.value)} tells which" if best.value else f"the {best.key} tell which"
     change = f"Judge both apart (a rule with `where`), and look at what the server does otherwise for {best.key}"
-    return _finding(numbers, who, change, Certainty.SURE if best.youden > 0.9 else Certainty.LIKELY)
+    advice = f"Two kinds of streams are mixed: judge them apart by {best.key}"
+    return _finding(numbers, advice, who, change, Certainty.SURE if best.youden > 0.9 else Certainty.LIKELY)
 
 
-def _finding(numbers: tuple[Number, ...], who: str, change: str, certainty: Certainty) -> Finding:
+def _finding(numbers: tuple[Number, ...], advice: str, who: str, change: str, certainty: Certainty) -> Finding:
     return Finding(
         id="two_kinds",
+        advice=advice,
         sentence=f"There are two kinds of streams, and one waits {numbers[1].value / numbers[0].value:.1f} times as "
         f"long for the first content as the other: {who}",
         evidence=numbers,
