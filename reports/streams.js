@@ -30,7 +30,8 @@
   const WORD = 6; // characters of a block, unless that would make too many
   const MOST_BLOCKS = 3000; // of a stream: each is an element of the page
 
-  let lanes = [], end = 1, now = 0, before = 0, frame = 0;
+  let lanes = [], end = 1, now = 0, before = 0;
+  let halt = null; // ends the motion; null: nothing moves
 
   const lane = (screen) => {
     const { at, characters } = times[screen.dataset.stream];
@@ -66,9 +67,8 @@
   };
 
   const stop = () => {
-    cancelAnimationFrame(frame);
-    clearInterval(frame);
-    frame = 0;
+    halt?.();
+    halt = null;
     play.textContent = "Play";
   };
   const step = (moment) => {
@@ -76,15 +76,24 @@
     before = moment;
     show();
     if (now >= end) stop();
-    else if (!calm.matches) frame = requestAnimationFrame(step);
+    else move();
+  };
+  const move = () => {
+    // Who asked for less motion sees one step a second.
+    if (calm.matches) {
+      const timer = setTimeout(() => step(performance.now()), 1000);
+      halt = () => clearTimeout(timer);
+    } else {
+      const frame = requestAnimationFrame(step);
+      halt = () => cancelAnimationFrame(frame);
+    }
   };
   play.addEventListener("click", () => {
-    if (frame) return stop();
+    if (halt) return stop();
     if (now >= end) now = 0;
     play.textContent = "Pause";
     before = performance.now();
-    // Who asked for less motion sees one step a second.
-    frame = calm.matches ? setInterval(() => step(performance.now()), 1000) : requestAnimationFrame(step);
+    move();
   });
   seek.addEventListener("input", () => { now = (end * seek.value) / 1000; show(); });
 
