@@ -224,9 +224,8 @@ def test_nothing_is_wider_than_the_window(report: Page) -> None:
 def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
     report.get_by_role("button", name="Show all tables").click()
     report.locator("details.stream summary").first.click()
-    # Printing draws every chart at once; a busy browser may leave them for later.
-    report.evaluate("['beforeprint', 'afterprint'].forEach((name) => dispatchEvent(new Event(name)))")
-    expect(report.locator(".chart:not(:has(.main-svg))")).to_have_count(0)
+    report.evaluate(_DRAW_ALL)
+    report.evaluate(_KEEP_A_FEW_ROWS)
     report.evaluate(axe)
     everything = "{ resultTypes: ['violations'] }"
     only_colours = "{ resultTypes: ['violations'], runOnly: ['color-contrast'] }"  # in the dark nothing else differs
@@ -243,6 +242,19 @@ def test_axe_finds_nothing_on_a_monitors_page(page: Page, axe: str, tmp_path: Pa
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     page.evaluate(axe)
     assert _violations(page, "{ resultTypes: ['violations'] }") == []
+
+
+# A chart is drawn when it comes near the window.
+_DRAW_ALL = """async () => {
+  for (const chart of document.querySelectorAll(".chart")) {
+    chart.scrollIntoView();
+    while (!chart.querySelector(".main-svg")) await new Promise(requestAnimationFrame);
+  }
+}"""
+# axe judges each row of a table for itself, and hundreds of equal ones take it half of its time.
+_KEEP_A_FEW_ROWS = """() => {
+  document.querySelectorAll("tbody tr:nth-child(n + 6):nth-last-child(n + 6)").forEach((row) => row.remove());
+}"""
 
 
 def _violations(report: Page, options: str) -> list[tuple[str, str, str]]:
