@@ -54,7 +54,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
         only_lost = []
     told = _listed([_told(verdict) for verdict in ranked if verdict not in only_lost], "; ")
     lost = (
-        f"; also missed, only by the streams that never came: {_listed(list(map(_rule, only_lost)))}"
+        f"; also missed, only by the streams that never came: {_listed(list(map(_subject, only_lost)))}"
         if only_lost
         else ""
     )
@@ -64,7 +64,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
 def _not_tested(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return ""
-    return f" Not tested, as no stream was of it: {_listed([_rule(verdict) for verdict in verdicts])}."
+    return f" Not tested, as no stream was of it: {_listed(list(map(_subject, verdicts)))}."
 
 
 def _listed(rules: list[str], between: str = ", ") -> str:
@@ -86,10 +86,8 @@ def _used(verdict: Verdict) -> float:
 
 
 def _told(verdict: Verdict) -> str:
-    """`p95(ttft) of network slow_3g was 4,900 ms (limit 4,000 ms)`."""
-    of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
-    subject = verdict.subject.text.replace("_", " ") + of
-    limit = f"(limit {figure_or_never(verdict.limit, verdict.unit)})"
+    """`P95 TTFT of network slow_3g was 4.9 s (limit 4 s)`."""
+    subject, limit = _subject(verdict), f"({_limit(verdict)})"
     if verdict.observed != math.inf:
         return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
     lost = f"of {some(verdict.n, 'stream')}, {verdict.lost}"
@@ -97,7 +95,7 @@ def _told(verdict: Verdict) -> str:
         return f"{subject}: {lost} {limit}"
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.
     plain = figure_or_never(verdict.plain, verdict.unit)
-    return f"{subject} was {plain} for those that came, and {lost} {limit}"
+    return f"{subject} was {plain} for those that came {limit}, and {lost}"
 
 
 def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
@@ -112,13 +110,17 @@ def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
 
 
 def _unsettled(verdict: Verdict) -> str:
-    """`p99(longest_stall) < 2s, found 2,446 ms (1,830–2,787)`."""
+    """`P99 longest stall was 2.45 s (1.83–2.79 s; limit 2 s)`."""
     if verdict.observed is None:
-        return _rule(verdict)
+        return _subject(verdict)
     interval = interval_of(Interval(verdict.low, verdict.high), verdict.unit)
-    return f"{_rule(verdict)}, found {figure_or_never(verdict.observed, verdict.unit)} ({interval})"
+    return f"{_subject(verdict)} was {figure_or_never(verdict.observed, verdict.unit)} ({interval}; {_limit(verdict)})"
 
 
-def _rule(verdict: Verdict) -> str:
-    rule = verdict.rule.replace(" ", "\N{NO-BREAK SPACE}")
-    return rule if verdict.where == Where() else f"{rule} ({words(verdict.where)})"
+def _subject(verdict: Verdict) -> str:
+    """`P95 TTFT of network slow_3g`. The panel of rules has each rule as it is written."""
+    return verdict.subject.words + ("" if verdict.where == Where() else f" of {words(verdict.where)}")
+
+
+def _limit(verdict: Verdict) -> str:
+    return f"limit {figure_or_never(verdict.limit, verdict.unit)}"

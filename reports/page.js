@@ -116,11 +116,12 @@
     folded.forEach((one) => { one.open = open; });
   });
 
-  // A cell by which a table is sorted: the number that it begins with, otherwise its text.
+  // A cell by which a table is sorted: the number that it begins with, in ms if it is a time, otherwise its text.
   const worth = (row, column) => {
     const text = row.cells[column].textContent.trim();
     const number = parseFloat(text.replace(/,/g, ""));
-    return Number.isNaN(number) ? text : number;
+    if (Number.isNaN(number)) return text;
+    return /^[\d.,]+ s$/.test(text) ? 1000 * number : number;
   };
   const order = (one, other) => {
     if (typeof one === typeof other) return typeof one === "number" ? one - other : one.localeCompare(other);

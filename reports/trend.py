@@ -383,8 +383,7 @@ def _bucket(place: int) -> str:
 
 
 def _edge(place: int) -> str:
-    value = EDGES_MS[place]
-    return figure(value / 1_000, "s") if value >= 1_000 else figure(value, "ms")
+    return figure(EDGES_MS[place], "ms")
 
 
 def _finite(value: float | None) -> float | None:

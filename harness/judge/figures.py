@@ -2,6 +2,7 @@
 
 import math
 
+from streamgauge.harness.counting import in_seconds, is_long, three_digits, took
 from streamgauge.harness.counting import some as some  # noqa: PLC0414 - the other figures' importers find it here
 from streamgauge.harness.judge.measure.statistics import Interval
 
@@ -10,14 +11,14 @@ _COUNTED = {"stalls", "chunks", "tokens"}  # units of whole numbers
 
 
 def figure(value: float | None, unit: str) -> str:
-    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; `∞` for +inf, `–` for None."""
+    """`412 ms`, `5.24 s`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; `∞` for +inf, `–` for None."""
     if value is None:
         return NONE
     if unit in _COUNTED and value == 1:
         return f"1 {unit.removesuffix('s')}"
     if math.isinf(value):
         return "∞"  # streams failed: neither milliseconds nor anything else
-    return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
+    return took(value) if unit == "ms" else f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
 def money(value: float | None, currency: str) -> str:
@@ -33,9 +34,14 @@ def finite(value: float | None) -> float | None:
 
 
 def between(interval: Interval, unit: str) -> str:
-    """`389–447`, without the unit; an end that does not exist for lack of samples is a question mark."""
-    ends = ("?" if end is None else _number(end, unit) for end in interval)
-    return "–".join(ends)
+    """`389–447`, without the unit, but `0.951–1.24 s`; an end that does not exist for lack of samples is `?`."""
+    in_s = unit == "ms" and any(end is not None and math.isfinite(end) and is_long(end) for end in interval)
+    ends = ("?" if end is None else _end(end, unit, in_s) for end in interval)
+    return "–".join(ends) + (" s" if in_s else "")
+
+
+def _end(value: float, unit: str, in_s: bool) -> str:
+    return in_seconds(value) if in_s and math.isfinite(value) else _number(value, unit)
 
 
 def between_or(absent: str, interval: Interval | None, unit: str) -> str:
@@ -73,14 +79,7 @@ def _number(value: float, unit: str) -> str:
         return _percent(100 * value)
     if unit in _COUNTED and value == round(value):
         return f"{value:,.0f}"
-    return _three_digits(value)
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits below 100, whole numbers from 100 on; never more than three decimals."""
-    size = abs(value)
-    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 or size == 0 else 3
-    return "0" if size == 0 else f"{value:,.{places}f}"
+    return three_digits(value)
 
 
 def _percent(value: float) -> str:

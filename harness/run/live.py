@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from streamgauge.harness.counting import some
+from streamgauge.harness.counting import some, took
 from streamgauge.harness.record.failure import TOLD, Failure, check, merged
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
@@ -62,7 +62,7 @@ class LiveProgress:
         latest = sorted(self._ttft)
         ttft = "–"
         if latest:
-            ttft = f"p50 {latest[len(latest) // 2]:,.0f} ms, p95 {latest[int(len(latest) * 0.95)]:,.0f} ms"
+            ttft = f"p50 {took(latest[len(latest) // 2])}, p95 {took(latest[int(len(latest) * 0.95)])}"
         failed = sum(self._outcomes[outcome] for outcome in FAILURES)
         return (
             f"{clock}{some(self._outcomes.total(), 'stream')}: "

@@ -24,8 +24,8 @@ def told(path: Path, streams: list[StreamObservation], **fields: Any) -> dict[st
 def test_a_slow_link_is_the_link(tmp_path: Path) -> None:
     slow = ttfts(range(200, 260), user="Reader", network="slow_3g", link=2_000)
     assert told(tmp_path / "run.db", [*EVEN, *slow])[WORST] == (
-        "Network slow_3g: P95 TTFT is 2,256 ms (network none: 389 ms); what makes the difference is the link, which "
-        "the test emulates: server 255 ms + link and connecting 2,001 ms."
+        "Network slow_3g: P95 TTFT is 2.26 s (network none: 389 ms); what makes the difference is the link, which "
+        "the test emulates: server 255 ms + link and connecting 2.00 s."
     )
 
 
@@ -56,7 +56,7 @@ def test_people_who_gave_up_have_it_worse_than_people_who_waited(tmp_path: Path)
     found = told(tmp_path / "run.db", [*waited, *impatient])
     assert found[WORST] == (
         "User class Hurried, on network none: 85.7 % of its people gave up before the first token, 60 of 70 (user "
-        "class Reader: 0 %); where people stayed, half of the first tokens took 9,094 ms or longer."
+        "class Reader: 0 %); where people stayed, half of the first tokens took 9.09 s or longer."
     )
     assert found[WHOSE].startswith("P95 TTFT of the people who stayed is ")
 
@@ -127,7 +127,7 @@ def test_freezes_beyond_a_limit_are_told_with_whose_they_are(tmp_path: Path) -> 
     chunks = [("text", 200.0), ("text", 3_200.0)]
     few = [observation(chunks, due=4_000.0 * n, user="Reader", network="none") for n in range(8)]
     found = told(tmp_path / "server.db", [*EVEN, *few], rules=rules)
-    assert found[WORST].startswith("Everybody: answers freeze: one in 100 waits 2,8")
+    assert found[WORST].startswith("Everybody: answers freeze: one in 100 waits 2.8")
     assert found[WORST].endswith(" in mid-answer (limit 500 ms); no group clearly waits longer than another.")
     assert found[WHOSE].startswith("Freezes: the server; 8 of 8 gaps of a second and more were there before the link.")
     chunks = [("text", 200.0), ("text", 220.0)]

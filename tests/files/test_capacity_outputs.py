@@ -31,7 +31,7 @@ def test_the_answer_has_both_numbers_and_what_gave_way() -> None:
     assert sentences.answer(found()) == [
         "At least 84 users keep the SLA (95 % confidence).",
         "The knee is about 90 (86–95; the interval is approximate).",
-        "At 99 users p95(ttft) gives way first: 2,900 ms, limit 1,500 ms; p95(itl) still fine.",
+        "At 99 users p95(ttft) gives way first: 2.9 s, limit 1.5 s; p95(itl) still fine.",
     ]
     assert sentences.cost(found()) == "9,876 streams in 412 s, 1.5 USD"
 
@@ -49,7 +49,7 @@ def test_a_generator_that_gave_way_is_not_taken_for_the_server() -> None:
 def test_a_visit_that_the_generator_spoilt_does_not_hide_one_that_it_did_not() -> None:
     spoilt = level(99, "missed", 0.3, 3900.0, streams=5000, generator="the generator was saturated")
     told = sentences.answer(found(levels=[level(84, "passed", 0.0, 400.0), spoilt, level(99, "missed", 0.11, 2900.0)]))
-    assert told[2].startswith("At 99 users p95(ttft) gives way first: 2,900 ms")
+    assert told[2].startswith("At 99 users p95(ttft) gives way first: 2.9 s")
 
 
 def test_a_wide_interval_says_how_many_more_streams_would_settle_it() -> None:
@@ -134,7 +134,7 @@ def test_the_page_holds_the_answer_the_levels_and_no_address() -> None:
 
     text = Text()
     text.feed(page)
-    for said in ("At least 84 users keep the SLA", "about 90", "86–95, approximate", "What gave way", "2,900 ms"):
+    for said in ("At least 84 users keep the SLA", "about 90", "86–95, approximate", "What gave way", "2.9 s"):
         assert said in text.told
     assert text.rows >= len(found().levels) + 2
 

@@ -1,6 +1,7 @@
 """Validity, verdict and exit code of a run, and how the result document and the terminal show them."""
 
 import json as stdjson
+import math
 import re
 from functools import partial
 from io import StringIO
@@ -83,7 +84,7 @@ def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
     )
     with Store.open(database(tmp_path / "one.db", GOOD, rules=[rule])) as store:
         assert store.run().rules == [rule]
-        assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1,000 ms for 2s"
+        assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1 s for 2s"
 
 
 def test_the_limits_of_a_good_answer_are_stored_with_the_run(tmp_path: Path) -> None:
@@ -302,7 +303,12 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (41.198, "ms", "41.2 ms"),
         (4.1198, "ms", "4.12 ms"),
         (0.0412, "ms", "0.041 ms"),
-        (12_345.6, "ms", "12,346 ms"),
+        (12_345.6, "ms", "12.3 s"),
+        (999.4, "ms", "999 ms"),
+        (999.6, "ms", "1.00 s"),
+        (1_000.0, "ms", "1 s"),
+        (1_500.0, "ms", "1.5 s"),
+        (125_040.0, "ms", "125 s"),
         (0, "ms", "0 ms"),
         (float("inf"), "ms", "∞"),
         (None, "ms", "–"),
@@ -321,6 +327,16 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (float("inf"), "chunks", "∞"),
     ],
 )
+def test_an_interval_that_reaches_a_second_is_in_seconds() -> None:
+    assert between(Interval(389, 447), "ms") == "389–447"
+    assert between(Interval(951, 1_240), "ms") == "0.951–1.24 s"
+    assert between(Interval(5_159, math.inf), "ms") == "5.16–∞ s"
+    assert between(Interval(None, 22_700), "ms") == "?–22.7 s"
+    assert between(Interval(math.inf, math.inf), "ms") == "∞–∞"
+    assert between(Interval(1_200, 1_300), "tokens/s") == "1,200–1,300"
+    assert estimate(1_420, Interval(1_310, 1_560), 214, "ms") == "1.42 s (1.31–1.56 s, n = 214)"
+
+
 def test_a_number_is_rounded_to_significant_digits(value: float | None, unit: str, expected: str) -> None:
     assert figure(value, unit) == expected
 

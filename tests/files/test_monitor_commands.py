@@ -88,7 +88,7 @@ def test_incidents_are_listed_newest_first_and_nothing_in_them_acts_on_a_termina
     listed, document = invoke("incidents", database), invoke("incidents", database, "--json")
     assert listed.exit_code == document.exit_code == 0
     assert "since 2023-03-28 10:40:00 UTC, lasted 10 min; -150 % of the error budget left" in listed.stdout
-    assert "TTFT 2,345 ms" in listed.stdout
+    assert "TTFT 2.35 s" in listed.stdout
     assert listed.stdout.index("over") < listed.stdout.index("goes on")
     for result in (listed, document):
         assert not ACTING.search(result.output)

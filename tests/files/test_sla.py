@@ -262,7 +262,7 @@ def test_a_rule_with_for_is_missed_if_a_whole_window_misses_it(tmp_path: Path) -
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
     assert (found.status, found.observed, found.n) == (RuleStatus.MISSED, 2_000, 250)
     assert found.rule == "p95(ttft) < 1s for 5s", "one without it is another rule"
-    assert found.reason == "missed all the time from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
+    assert found.reason == "missed all the time from 3 s to 8 s: the whole interval is beyond the limit of 1 s"
 
 
 def test_a_short_spell_does_not_miss_a_rule_with_for(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_short_spell_does_not_miss_a_rule_with_for(tmp_path: Path) -> None:
     assert lasting(tmp_path / "1", "max(ttft) < 1s", *spell).status is RuleStatus.MET
     found = lasting(tmp_path / "2", "p95(ttft) < 1s", *spell)
     assert (found.status, found.observed) == (RuleStatus.MET, 2_000)
-    assert found.reason == "it never stayed beyond the limit of 1,000 ms for 5s"
+    assert found.reason == "it never stayed beyond the limit of 1 s for 5s"
     assert verdict(tmp_path / "3", "p95(ttft) < 1s", *ttfts(spell)).status is RuleStatus.MISSED
 
 

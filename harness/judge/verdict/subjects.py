@@ -17,6 +17,7 @@ from streamgauge.harness.near_miss import listed
 
 _AGGREGATIONS = "p50, p95, p99 or any pNN, mean, min, max"
 _CALL = re.compile(r"(?P<aggregation>[^()\s]+)\s*\(\s*(?P<metric>[^()\s]*)\s*\)")
+_SPELLED = {"ttft", "itl", "tpot", "e2e", "tps"}  # letters of other words
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 
 
@@ -25,6 +26,13 @@ class Subject(msgspec.Struct, frozen=True):
     aggregation: str | None  # None: the subject is a rate
     name: str  # of the metric or the rate
     unit: str
+
+    @property
+    def words(self) -> str:
+        """As people say it: `P95 TTFT`, `mean ITL`, `P99 longest stall`, `error rate`."""
+        called = " ".join(word.upper() if word in _SPELLED else word for word in self.name.split("_"))
+        taken = self.aggregation.upper() if self.aggregation and self.quantile else self.aggregation
+        return f"{taken} {called}" if taken else called
 
     @property
     def quantile(self) -> float | None:

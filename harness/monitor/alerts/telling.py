@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from streamgauge.harness.counting import some
+from streamgauge.harness.counting import some, took
 from streamgauge.harness.judge.wording import leaves, shortened, visible
 from streamgauge.harness.monitor.alerts.message import Alert
 
@@ -59,7 +59,7 @@ def _when(alert: Alert) -> str:
 
 def _stream(seen: Mapping[str, Any]) -> str:
     """`stream 12 of run chat-1: timed_out, ended 2023-11-14T22:13:20Z`."""
-    ttft = "" if seen.get("ttft_ms") is None else f", TTFT {seen['ttft_ms']:,.0f} ms"
+    ttft = "" if seen.get("ttft_ms") is None else f", TTFT {took(seen['ttft_ms'])}"
     ended = "" if seen.get("at") is None else f", ended {rfc3339(seen['at'])}"
     run = f" of run {seen['run']}" if "run" in seen else ""
     return f"stream {seen.get('stream')}{run}: {seen.get('outcome')}{ttft}{ended}"
