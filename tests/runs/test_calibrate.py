@@ -13,6 +13,7 @@ from streamgauge.harness.calibration import machine, measurement
 from streamgauge.harness.calibration.measurement import Layout
 from streamgauge.harness.record.certificate import Certificate
 from tests.support.busy import cores_in_use
+from tests.support.command import PATIENCE
 from tests.support.priority import ordinary
 
 BIN = Path(sys.executable).parent
@@ -24,7 +25,8 @@ def test_a_calibration_runs_and_is_kept_for_the_machine(tmp_path: Path) -> None:
     before = psutil.cpu_times()
     ended = ordinary(lambda: subprocess.run(
         [BIN / "streamgauge", "calibrate", *words],
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=90, check=False,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     ))  # fmt: skip
     in_use = cores_in_use(before)
     assert ended.returncode in {0, 3}, ended.stderr

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from tests.support.command import BIN, REPOSITORY, command, running
+from tests.support.command import BIN, REPOSITORY, command, count, running, until
 from tests.support.reference import reference_server
 from tests.support.terminal import Program
 
@@ -117,7 +116,7 @@ def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -
         reference_server(*FAST, "--capacity", "0") as server,
         running("streamgauge", "capacity", server.url, *words, cwd=tmp_path, COLUMNS="200") as search,
     ):
-        until_passed(tmp_path / "run.db", 300)
+        until(lambda: count(tmp_path / "run.db", "streams") >= 300)
         judged = command("streamgauge", "judge", "run.db", cwd=tmp_path)
         assert "the search for a capacity was killed before it had an answer, or goes on" in judged.stderr
         os.kill(server.process.pid, signal.SIGKILL)
@@ -142,25 +141,6 @@ def test_in_a_terminal_the_bracket_closes_and_ctrl_c_prints_what_is_known(url: s
     assert "\x1b[?" not in program.written, "nothing that a kill would leave behind"
     with contextlib.closing(sqlite3.connect(tmp_path / "run.db")) as connection:
         assert connection.execute("SELECT status FROM runs").fetchall() == [("finished",)]
-
-
-def until_passed(path: Path, streams: int) -> None:
-    """Wait until the database has so many streams."""
-    give_up = time.monotonic() + 60
-    while stored(path) < streams:
-        assert time.monotonic() < give_up, "the search did not begin"
-        time.sleep(0.1)
-
-
-def stored(path: Path) -> int:
-    with (
-        contextlib.suppress(sqlite3.OperationalError),
-        contextlib.closing(  # its tables are being made
-            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        ) as connection,
-    ):
-        return int(connection.execute("SELECT count(*) FROM streams").fetchone()[0])
-    return 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from streamgauge.harness.judge.outputs.kinds import FILES
 from tests.support.busy import again_if_busy
-from tests.support.command import rows
+from tests.support.command import PATIENCE, rows
 from tests.support.priority import ordinary
 from tests.support.reference import ReferenceServer
 
@@ -74,7 +74,7 @@ def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
                 "ARGUMENTS": GIVEN["arguments"] + QUOTED,
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 
     ended = ordinary(lambda: again_if_busy(attempt))
@@ -108,7 +108,7 @@ def test_a_quote_of_the_arguments_that_is_not_closed_is_a_mistake(file: str, tmp
         [*SHELLS[file], script(file)],
         cwd=tmp_path,
         env={**os.environ, **variables(file, "http://127.0.0.1:1"), "ARGUMENTS": "--label 'build=a b"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "quote" in ended.stderr

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.command import REPOSITORY
+from tests.support.command import PATIENCE, REPOSITORY
 
 MEMORY = 384 * 2**20  # bytes of address space: Python and numpy take 150 MiB, and a bomb would take 256 more
 
@@ -20,7 +20,7 @@ def test_hostile_blobs_are_refused_within_a_bound_of_memory(cases: int) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-2_000:]

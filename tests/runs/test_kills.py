@@ -25,7 +25,7 @@ NUMBER, _, _SEED = os.environ.get("STREAMGAUGE_KILLS", "10").partition(":")
 AT_ONCE = 10
 # What ended longer before the kill is stored: batches are delivered every half a second, and a busy machine needs some
 # time to send and to commit them.
-NOT_YET_STORED = 2.0  # seconds
+NOT_YET_STORED = 2.0  # seconds, beside those in which other programs had the cores
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def test_the_database_is_sound_and_can_be_judged_and_reported(killed: Killed) ->
 
 
 def test_only_what_was_not_yet_stored_is_lost_and_nothing_is_there_twice(killed: Killed, seen: Seen) -> None:
-    sent = sent_to(killed.plan.name, seen.truth)
+    sent, allowed = sent_to(killed.plan.name, seen.truth), NOT_YET_STORED + killed.withheld
     if not count(killed.database, "runs"):
-        assert not sent or killed.at - min(row["ended_at"] for row in sent.values()) < NOT_YET_STORED * 1e9
+        assert not sent or killed.at - min(row["ended_at"] for row in sent.values()) < allowed * 1e9
         return
     stored = [name for (name,) in rows(killed.database, "SELECT request_id FROM streams WHERE request_id NOT NULL")]
     assert len(stored) == len(set(stored))
@@ -104,7 +104,7 @@ def test_only_what_was_not_yet_stored_is_lost_and_nothing_is_there_twice(killed:
     lost = [row for name, row in sent.items() if name not in set(stored) and row["outcome"] == "completed"]
     oldest = max(((killed.at - row["ended_at"]) / 1e9 for row in lost), default=0.0)
     print(f"{killed.plan}: {len(lost)} of {len(sent)} lost, the oldest {oldest:.2f} s before the kill")
-    assert oldest < NOT_YET_STORED
+    assert oldest < allowed
     if not killed.in_time:
         assert not lost
 

@@ -4,15 +4,13 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from tests.support.command import BIN, RULES, rows
-from tests.support.priority import ordinary
+from tests.support.command import BIN, PATIENCE, RULES, count, enough, rows, started, until, until_told
 from tests.support.reference import ReferenceServer
 
 FILES = 256  # that a process may open
-# Most users are spawned in the two seconds in which another one has taken all descriptors that were left.
+# Most users are spawned while another one has taken all descriptors that were left.
 GREEDY = """
 import os
-import time
 
 import gevent
 from streamgauge.scenario import StreamUser, between, task
@@ -30,8 +28,8 @@ class Greedy(StreamUser):
 
     @task
     def take(self):
-        taken, until = [], time.monotonic() + 2
-        while time.monotonic() < until:
+        taken = []
+        while not os.path.exists("give back"):
             try:
                 taken.append(os.open("/dev/null", os.O_RDONLY))
             except OSError:
@@ -41,17 +39,18 @@ class Greedy(StreamUser):
 """
 
 
-def limited(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def limited(*words: object) -> list[str]:
+    """A command, in a process that may open few files."""
     program, *rest = map(str, words)
-    line = f"ulimit -n {FILES}; exec {shlex.join([str(BIN / program), *rest])}"
-    shell = ["bash", "-c", line]
-    return ordinary(lambda: subprocess.run(shell, cwd=cwd, capture_output=True, text=True, timeout=90, check=False))
+    return ["bash", "-c", f"ulimit -n {FILES}; exec {shlex.join([str(BIN / program), *rest])}"]
 
 
 def test_users_that_need_more_connections_than_there_are_descriptors_are_refused(tmp_path: Path) -> None:
-    ended = limited("streamgauge", "run", "chat", "--host", "http://127.0.0.1:9", "--users", 500, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr.splitlines()[-1] == (
+    words = limited("streamgauge", "run", "chat", "--host", "http://127.0.0.1:9", "--users", 500)
+    with started(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        _, errors = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 2
+    assert errors.splitlines()[-1] == (
         "streamgauge: 500 users need 548 file descriptors, and a process may open 256 here: `ulimit -n 548`, "
         "more --processes, or fewer users"
     )
@@ -60,22 +59,29 @@ def test_users_that_need_more_connections_than_there_are_descriptors_are_refused
 def test_streams_without_a_descriptor_count_in_no_rate_and_make_the_run_invalid(
     server: ReferenceServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "greedy.py").write_text(GREEDY)
+    (tmp_path / "greedy.py").write_text(until_told(GREEDY))
     (tmp_path / "rules.toml").write_text(RULES + '[[sla]]\nrule = "error_rate < 50%"\n')
-    ended = limited(
+    words = limited(
         "streamgauge", "run", "greedy.py", "--host", server.url, "--users", 10, "--spawn-rate", 4,
-        "--run-time", "6s", "--config", "rules.toml", "--db", "run.db",
-        cwd=tmp_path,
+        "--config", "rules.toml", "--db", "run.db",
     )  # fmt: skip
-    assert ended.returncode == 3, ended.stderr
-    assert "Traceback" not in ended.stderr
-    said = " ".join(ended.stdout.split())
-    assert "INVALID: the generator had no socket, port, memory or thread for " in said
+    starved = "streams WHERE detail LIKE '%no room for this stream: Too many open%'"
+    samples, completed = "samples WHERE name = 'cpu_percent'", "streams WHERE outcome = 'completed'"
+    with started(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        until(lambda: count(tmp_path / "run.db", starved))
+        before = count(tmp_path / "run.db", samples)
+        # The process samples itself without opening files.
+        until(lambda: count(tmp_path / "run.db", samples) > before + 1)
+        (tmp_path / "give back").touch()
+        before = count(tmp_path / "run.db", completed)
+        until(lambda: count(tmp_path / "run.db", completed) > before)
+        enough(tmp_path)
+        output, errors = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 3, errors
+    assert "Traceback" not in errors
+    said = " ".join(output.split())
+    assert "INVALID: " in said
+    assert "the generator had no socket, port, memory or thread for " in said
     outcomes = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
     assert set(outcomes) == {"completed", "interrupted"}, "none is a failure of the server"
-    ((starved,),) = rows(
-        tmp_path / "run.db", "SELECT count(*) FROM streams WHERE detail LIKE '%no room for this stream: Too many open%'"
-    )
-    assert f"for {starved} streams" in said
-    ((seconds,),) = rows(tmp_path / "run.db", "SELECT count(DISTINCT at_ns) FROM samples WHERE name = 'cpu_percent'")
-    assert seconds >= 5, "the process samples itself without opening files"
+    assert f"for {count(tmp_path / 'run.db', starved):,} streams" in said

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamgauge.harness.run.launch import locustfile
-from tests.support.command import BIN, command, invoke, locust_in_forks
+from tests.support.command import BIN, PATIENCE, command, invoke, locust_in_forks
 from tests.support.record import a_run, new_store
 
 RUN = ("run", "chat", "--host", "http://127.0.0.1:9")
@@ -259,7 +259,7 @@ def test_a_full_or_closed_standard_output_is_one_line_and_no_verdict(words: str,
     for to, said in ((">/dev/full", "standard output: cannot be written"), (">&-", "standard output is closed")):
         ended = subprocess.run(
             ["sh", "-c", f"exec {BIN / 'streamgauge'} {words} {to}"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         assert ended.returncode == 2
         assert said in ended.stderr

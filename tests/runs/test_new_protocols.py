@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import command, rows
+from tests.support.command import count, enough, rows, running, until, until_told
 from tests.support.reference import ReferenceServer
 
 PEOPLE = """
@@ -56,13 +56,17 @@ where = {{ protocol = "{protocol}" }}
 def test_everybody_gets_an_answer_and_it_is_counted_right(
     server: ReferenceServer, tmp_path: Path, protocol: str
 ) -> None:
-    (tmp_path / "people.py").write_text(PEOPLE)
+    (tmp_path / "people.py").write_text(until_told(PEOPLE))
     (tmp_path / "streamgauge.toml").write_text(CONFIG.format(protocol=protocol))
-    ended = command(
-        "streamgauge", "run", "people.py", "--host", server.url, "--users", 7, "--spawn-rate", 7, "--run-time", "5s",
+    served = "(SELECT DISTINCT user FROM streams WHERE outcome = 'completed' AND user != 'Leaver')"
+    with running(
+        "streamgauge", "run", "people.py", "--host", server.url, "--users", 7, "--spawn-rate", 7,
         "--db", "run.db", "--json", "run.json",
         cwd=tmp_path,
-    )  # fmt: skip
+    ) as run:  # fmt: skip
+        until(lambda: count(tmp_path / "run.db", served) == 6)
+        enough(tmp_path)
+        ended = run.ended()
     assert ended.returncode in {0, 1, 3}, ended.stderr
     found = rows(
         tmp_path / "run.db",

@@ -9,6 +9,8 @@ from pathlib import Path
 import httptools
 import pytest
 
+from tests.support.command import PATIENCE
+
 PACKAGE = Path(__file__).parents[2] / "src" / "streamgauge"
 COMMAND = ("-c", "from streamgauge.harness.cli import main; main()", "runs", "gauge.db")
 SCENARIO = PACKAGE / "scenarios" / "chat.py"
@@ -29,7 +31,9 @@ def outdated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_outdated_library_is_one_line(outdated: Path, arguments: tuple[str, ...], tmp_path: Path) -> None:
     command = [sys.executable, *arguments]
     environ = {**os.environ, "PYTHONPATH": str(outdated)}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 2
     ours = [line for line in done.stderr.splitlines() if line.startswith("streamgauge: ")]
     library = outdated / "streamgauge" / "harness" / "native" / "_compiled.so"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import PATIENCE
 from tests.support.reference import ReferenceServer
 
 pytest.importorskip("hatchling", reason="hatchling builds the package; `make install` installs it")
@@ -32,7 +33,7 @@ def _compiles_without_optimizing(tmp_path_factory: pytest.TempPathFactory) -> It
 def build(target: str, source: Path, into: Path) -> Path:
     """Build without isolation, since isolation would download hatchling."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)]
-    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=PATIENCE)
     return next(into.iterdir())
 
 
@@ -64,7 +65,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel alone in a folder. Its dependencies come from the environment that runs the tests."""
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(folder)]
-    subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=PATIENCE)
     return folder
 
 
@@ -79,7 +80,7 @@ def home(tmp_path: Path) -> Path:
 
 def call(installed: Path, cwd: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PYTHONPATH": str(installed), "XDG_STATE_HOME": str(installed / "state")}
-    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_an_sdist_holds_sources_and_no_compiled_library(sdist: Path) -> None:

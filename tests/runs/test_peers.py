@@ -38,17 +38,19 @@ from streamgauge.harness.run.scenario_file import content_hash
 from tests.support.busy import ended_well
 from tests.support.command import (
     BIN,
-    HASTY,
+    PATIENCE,
     RULES,
     Running,
     command,
     count,
+    enough,
     free_port,
     invoke,
     rows,
     running,
     started,
     until,
+    until_told,
 )
 from tests.support.record import observation
 from tests.support.reference import ReferenceServer
@@ -67,7 +69,7 @@ WRONG: tuple[Any, ...] = (
     None, True, -1, 2**63, 1e300, "", "\x1b]0;owned\x07" * 99, b"", b"\xff" * 99, [], [[[]]], {}, {"state": 7},
     {"version": None}, {"user_classes_count": {"Hasty": -9}}, {"msg": 1, "traceback": 2}, {1: 2},
 )  # fmt: skip
-
+BEAT = ("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
 
 LIES: tuple[tuple[list[StreamObservation], list[VitalSample]], ...] = (
     ([observation(arrivals=b"\xff" * 32)], []),
@@ -82,16 +84,17 @@ LIES: tuple[tuple[list[StreamObservation], list[VitalSample]], ...] = (
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STREAMGAUGE_TOKEN", TOKEN)
-    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "hasty.py").write_text(until_told())
     (tmp_path / "rules.toml").write_text(RULES)
     return tmp_path
 
 
 def master(
-    server: ReferenceServer, folder: Path, port: int, seconds: int, workers: int = 1
+    server: ReferenceServer, folder: Path, port: int, workers: int = 1
 ) -> contextlib.AbstractContextManager[Running]:
+    """It goes on until it is told to end."""
     return running(
-        "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", f"{seconds}s", "-H", server.url,
+        "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-H", server.url,
         "--master", "--master-bind-port", port, "--expect-workers", workers, "--gauge-config", "rules.toml",
         "--gauge-db", "run.db",
         cwd=folder,
@@ -104,7 +107,7 @@ def worker(folder: Path, port: int, scenario: str = "hasty.py") -> contextlib.Ab
 
 def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: ReferenceServer, folder: Path) -> None:
     port = free_port()
-    with master(server, folder, port, 10) as host, worker(folder, port) as honest:
+    with master(server, folder, port) as host, worker(folder, port) as honest:
         until(lambda: count(folder / "run.db", "streams") > 0)
         ((run,),) = rows(folder / "run.db", "SELECT id FROM runs")
         _speak_tcp(port)
@@ -115,13 +118,15 @@ def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: 
         with rogue(port, TOKEN, "a-peer") as peer:
             _say_all(peer, run, KINDS)  # it has not introduced itself
             peer.send(Join.name, messages.encode(Join("0.0.1", "?", "\x1b[31mfar away")))
-            assert {kind for kind, *_ in peer.heard(20)} == {"gauge_unfit"}
+            assert {kind for kind, *_ in peer.heard(PATIENCE)} == {"gauge_unfit"}
             peer.send(Join.name, messages.encode(Join(__version__, content_hash([str(folder / "hasty.py")]), "here")))
             # Not `client_ready`: with the secret and the scenario, that makes it a worker, and Locust gives it users.
             _say_all(peer, run, [kind for kind in KINDS if kind not in {"client_ready", Join.name}])
+            until(lambda: _is_refused(peer))  # which the master does when it has read all that
             peer.send_bytes(bytes(40 * 2**20))
-        shown, said = host.communicate(timeout=60)
-        assert honest.wait(30) == 0
+        enough(folder)
+        shown, said = host.communicate()
+        assert honest.wait(PATIENCE) == 0
     assert ended_well(host.returncode, folder / "run.db"), shown + said
     assert "Traceback" not in said
     assert "\x1b" not in said
@@ -129,6 +134,12 @@ def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: 
     found = rows(folder / "run.db", "SELECT worker, sequence FROM streams ORDER BY sequence")
     assert found == [("worker-0", place + 1) for place in range(len(found))], "each stream is there, once"
     assert rows(folder / "run.db", "SELECT count(*), status, notes FROM runs") == [(1, "finished", "[]")]
+
+
+def _is_refused(peer: Rogue) -> bool:
+    """Whether the master refuses a peer of another version."""
+    peer.send(Join.name, messages.encode(Join("0.0.1", "?", "here")))
+    return "gauge_unfit" in {kind for kind, *_ in peer.heard(1)}
 
 
 def _say_all(peer: Rogue, run: str, kinds: Sequence[str]) -> None:
@@ -165,7 +176,7 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
 ) -> None:
     port = free_port()
     with (
-        master(server, folder, port, 6, workers=2) as host,
+        master(server, folder, port, workers=2) as host,
         worker(folder, port),
         rogue(port, TOKEN, "liar") as liar,
     ):
@@ -173,19 +184,23 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
         liar.send("client_ready", -1)
         liar.send("client_ready", "2.47.0")
         order = _order(liar)
-        until(lambda: count(folder / "run.db", "streams") > 0)
+        until(lambda: _beaten(liar) and count(folder / "run.db", "streams") > 0)
         for name in ("worker-0", "worker-1"):
             huge = Machine("\x1b[2J" * 1_000_000, 2**62, 2**62, "kernel", "compiled")
             liar.send(Ready.name, messages.encode(Ready(order.run, name, huge, 2**62, -(2**62))))
             for (streams, vitals), number in product(LIES, (1, 2, 7)):
                 batch = Batch(order.run, name, number, [_of(name, stream) for stream in streams], vitals, 2**62)
                 liar.send(Batch.name, messages.encode(batch))
+                liar.send(*BEAT)
         for kind in set(KINDS) - {"quit", "client_stopped", Join.name, "exception", "client_ready"}:
             for data in (*WRONG, {"stats": [{"name": "x"}], "stats_total": {}, "errors": {"a": {}}, "user_count": 1}):
                 liar.send(kind, data)
         liar.send(Done.name, messages.encode(Done(order.run)))
+        liar.send(Ping.name, messages.encode(Ping(13)))
+        until(lambda: _is_answered(liar, 13))  # the master has read all that
         liar.send("quit", None)
-        _, said = host.communicate(timeout=60)
+        enough(folder)
+        _, said = host.communicate()
     assert "Traceback" not in said
     assert "\x1b" not in said
     assert said.count("sent what cannot be read, and is not stored") == 1
@@ -202,12 +217,23 @@ def _of(worker: str, seen: StreamObservation) -> StreamObservation:
     return msgspec.structs.replace(seen, worker=worker) if seen.worker == "local" else seen
 
 
+def _is_answered(peer: Rogue, ping: int) -> bool:
+    pongs = [messages.decode(Pong, data) for kind, data, _ in peer.heard(1) if kind == Pong.name]
+    return ping in {pong.asked for pong in pongs}
+
+
+def _beaten(peer: Rogue) -> bool:
+    """Says that this worker is there."""
+    peer.send(*BEAT)
+    return True
+
+
 def _order(peer: Rogue) -> StartRun:
     while True:
-        for kind, data, _ in peer.heard(30, 0.1):
+        for kind, data, _ in peer.heard(1, 0.1):
             if kind == StartRun.name:
                 return messages.decode(StartRun, data)
-        peer.send("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+        peer.send(*BEAT)
 
 
 def test_a_worker_takes_no_wrong_message_of_a_master_and_none_without_the_secret(folder: Path) -> None:
@@ -216,7 +242,7 @@ def test_a_worker_takes_no_wrong_message_of_a_master_and_none_without_the_secret
         assert stranger.heard(4) == [], "it sends nothing that a stranger could read"
         assert alone.poll() is None
     with rogue_master(port, TOKEN) as trusted, worker(folder, port) as honest:
-        assert trusted.heard(30)[0][0] == Join.name
+        assert trusted.heard(PATIENCE)[0][0] == Join.name
         trusted.send("ack", {"index": 0})
         for kind in ("spawn", "ack", "unheard of", *(each.name for each in (Unfit, StartRun, Stored, Pong))):
             for data in WRONG if kind != Unfit.name else ():
@@ -226,7 +252,7 @@ def test_a_worker_takes_no_wrong_message_of_a_master_and_none_without_the_secret
         trusted.heard(1)
         assert honest.poll() is None, "it goes on"
         trusted.send("quit", None)
-        _, said = honest.communicate(timeout=30)
+        _, said = honest.communicate()
     assert honest.returncode == 0, said
     assert "Traceback" not in said
     assert "\x1b" not in said
@@ -240,15 +266,17 @@ def _speak_tcp(port: int) -> None:
 
 
 def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: ReferenceServer, folder: Path) -> None:
-    (folder / "other.py").write_text(HASTY.replace("0.05", "0.06"))
+    (folder / "other.py").write_text(until_told().replace("0.05)", "0.06)"))
     port = free_port()
-    with master(server, folder, port, 3) as host:
+    with master(server, folder, port) as host:
         with worker(folder, port, "other.py") as other:
-            _, told = other.communicate(timeout=60)
+            _, told = other.communicate()
             assert other.returncode == 2
         with worker(folder, port) as honest:
-            shown, said = host.communicate(timeout=60)
-            assert honest.wait(30) == 0
+            until(lambda: count(folder / "run.db", "streams") > 0)
+            enough(folder)
+            shown, said = host.communicate()
+            assert honest.wait(PATIENCE) == 0
     assert "has another scenario than the master: copy the master's file to it" in told
     assert "has another scenario than the master: copy the master's file to it; it was refused" in said
     assert ended_well(host.returncode, folder / "run.db"), shown + said
@@ -299,7 +327,7 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
     def run(name: str) -> contextlib.AbstractContextManager[Any]:
         words = [
             BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 2, "--spawn-rate", 2,
-            "--run-time", "3s", "--config", "rules.toml", "--db", f"{name}.db", "--", "--processes", 1,
+            "--config", "rules.toml", "--db", f"{name}.db", "--", "--processes", 1,
         ]  # fmt: skip
         return started(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
@@ -308,8 +336,9 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
         until(lambda: count(folder / "one.db", "streams") and count(folder / "two.db", "streams"))
         assert len(_listening(first.pid)) == len(_listening(second.pid)) == 1
         assert {host for pid in (first.pid, second.pid) for host in _listening(pid)} == {"127.0.0.1"}
+        enough(folder)
         for each, name in ((first, "one"), (second, "two")):
-            shown, said = each.communicate(timeout=60)
+            shown, said = each.communicate(timeout=PATIENCE)
             assert ended_well(each.returncode, folder / f"{name}.db"), shown + said
             assert "Traceback" not in said
     for name in ("one", "two"):

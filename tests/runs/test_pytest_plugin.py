@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.support.busy import again_if_busy
+from tests.support.command import PATIENCE
 from tests.support.priority import ordinary
 from tests.support.reference import ReferenceServer
 
@@ -37,7 +38,7 @@ def test_a_users_own_test_fails_with_the_table_of_rules(server: ReferenceServer,
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
             cwd=tmp_path,
             env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 
     ended = ordinary(lambda: again_if_busy(attempt))
@@ -75,7 +76,7 @@ def test_a_users_own_test_fails_if_streaming_is_broken_or_nothing_is_there(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     said = ended.stdout
     assert "2 failed, 1 passed" in said

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.command import command, processes, rows
+from tests.support.command import enough, processes, rows, running, until, until_told
 
 SCENARIO = """
 from streamgauge.scenario import StreamUser, between, task
@@ -62,8 +62,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def _is_third(asked: dict[str, Any]) -> bool:
+    """Whether it is the last question of a conversation."""
+    return len(asked["body"]["messages"]) == 5
+
+
 def test_users_have_keys_of_their_own_and_conversations_repeat_what_the_server_said(tmp_path: Path) -> None:
-    (tmp_path / "talkers.py").write_text(SCENARIO)
+    (tmp_path / "talkers.py").write_text(until_told(SCENARIO))
     (tmp_path / "run.toml").write_text(CONFIG)
     (tmp_path / "keys.jsonl").write_text("\n".join(map(json.dumps, KEYS)))
     asked: list[dict[str, Any]] = []
@@ -71,11 +76,14 @@ def test_users_have_keys_of_their_own_and_conversations_repeat_what_the_server_s
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        ended = command(
-            "locust", "-f", "talkers.py", "--headless", "-u", 4, "-r", 4, "-t", "3s",
+        with running(
+            "locust", "-f", "talkers.py", "--headless", "-u", 4, "-r", 4,
             "-H", f"http://127.0.0.1:{server.server_port}", "--gauge-config", "run.toml", "--gauge-db", "run.db",
             *processes(2), cwd=tmp_path,
-        )  # fmt: skip
+        ) as run:  # fmt: skip
+            until(lambda: len({each["key"] for each in asked}) == 4 and any(_is_third(each) for each in asked))
+            enough(tmp_path)
+            ended = run.ended()
     finally:
         server.shutdown()
         server.server_close()

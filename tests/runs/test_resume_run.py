@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
-from tests.support.command import command, processes, rows
+from tests.support.command import count, enough, processes, rows, running, until, until_told
 from tests.support.reference import counts, reference_server
 
 TOKENS = 20
@@ -19,6 +19,12 @@ class Phone(StreamUser):
     def ask(self):
         self.stream()
 """
+SEEN = {  # rows that the run has to bring, and more than how many
+    "streams WHERE resumed_from IS NOT NULL": 3,
+    "streams WHERE outcome = 'reset'": 0,
+    "streams WHERE outcome = 'cancelled'": 0,
+    "(SELECT 1 FROM streams GROUP BY request_id HAVING count(*) > 1 AND max(outcome = 'completed'))": 0,
+}
 CELLS = """
 [networks.cells]
 rtt = "100ms"
@@ -27,15 +33,18 @@ handovers = { every = "1s", resets = 1.0 }
 
 
 def test_broken_answers_are_resumed_and_nobody_asks_before_their_link_has_delivered(tmp_path: Path) -> None:
-    (tmp_path / "phones.py").write_text(PHONES)
+    (tmp_path / "phones.py").write_text(until_told(PHONES))
     (tmp_path / "cells.toml").write_text(CELLS)
     answers = ("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", str(TOKENS), "--resumable", "10s")
     with reference_server(*answers, "--fault", "reset:every=4") as server:
-        ended = command(
-            "locust", "-f", "phones.py", "--headless", "-u", 8, "-r", 8, "-t", "5s", "-H", server.url,
+        with running(
+            "locust", "-f", "phones.py", "--headless", "-u", 8, "-r", 8, "-H", server.url,
             "--gauge-config", "cells.toml", "--gauge-db", "run.db", *processes(2),
             cwd=tmp_path,
-        )  # fmt: skip
+        ) as run:  # fmt: skip
+            until(lambda: all(count(tmp_path / "run.db", each) > few for each, few in SEEN.items()))
+            enough(tmp_path)
+            ended = run.ended()
         resumed = counts(server.url)["reference_streams_resumed_total"]
     assert ended.returncode in {0, 3}, ended.stderr
     database = tmp_path / "run.db"
@@ -63,13 +72,13 @@ def test_broken_answers_are_resumed_and_nobody_asks_before_their_link_has_delive
 
 def test_think_time_begins_when_the_link_has_delivered_the_answer(tmp_path: Path) -> None:
     slow = PHONES.replace('"reconnects"', '"patient"').replace('"cells"', '"slow_3g"')
-    (tmp_path / "phones.py").write_text(slow)
+    (tmp_path / "phones.py").write_text(until_told(slow))
     with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "5ms", "--tokens", "20") as server:
-        ended = command(
-            "locust", "-f", "phones.py", "--headless", "-u", 1, "-r", 1, "-t", "5s", "-H", server.url,
-            "--gauge-db", "run.db",
-            cwd=tmp_path,
-        )  # fmt: skip
+        words = ("-f", "phones.py", "--headless", "-u", 1, "-r", 1, "-H", server.url, "--gauge-db", "run.db")
+        with running("locust", *words, cwd=tmp_path) as run:
+            until(lambda: count(tmp_path / "run.db", "streams") > 2)
+            enough(tmp_path)
+            ended = run.ended()
     assert ended.returncode in {0, 3}, ended.stderr
     streams = rows(tmp_path / "run.db", "SELECT due_at, last_content_at, ended_at FROM streams ORDER BY sequence")
     assert len(streams) > 2

@@ -1,5 +1,6 @@
 """Whole runs: the real command, a real Locust, the real reference server, a real database."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -15,10 +16,12 @@ from tests.support.command import (
     REPOSITORY,
     RULES,
     command,
+    count,
     ends_after,
     invoke,
-    locust_in_forks,
     rows,
+    running,
+    until,
 )
 from tests.support.reference import ReferenceServer
 
@@ -109,12 +112,13 @@ class TestARunOfMixed:
 def test_the_same_seed_sends_the_same_requests(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.py"
     hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
-    run = ("-f", hasty, "--headless", "-H", server.url, "-u", 1, "-t", "6s", "--gauge-config", rules)
-    locust_in_forks(
-        [(*run, "--gauge-db", f"{place}.db", "--gauge-seed", seed) for place, seed in enumerate((7, 7, 8))], tmp_path
-    )
+    words = ("locust", "-f", hasty, "--headless", "-H", server.url, "-u", 1, "--gauge-config", rules)
+    with contextlib.ExitStack() as runs:
+        for place, seed in enumerate((7, 7, 8)):
+            run = running(*words, "--gauge-db", f"{place}.db", "--gauge-seed", seed, cwd=tmp_path)
+            runs.enter_context(run)
+        until(lambda: all(count(tmp_path / f"{place}.db", "streams") >= 3 for place in range(3)))
     asked = [rows(tmp_path / f"{place}.db", "SELECT input_tokens FROM streams LIMIT 3") for place in range(3)]
-    assert len(asked[0]) == 3
     assert asked[0] == asked[1] != asked[2]
 
 

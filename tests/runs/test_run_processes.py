@@ -22,15 +22,18 @@ from tests.support.busy import ended_well
 from tests.support.command import (
     BIN,
     HASTY,
+    PATIENCE,
     RULES,
     command,
     count,
+    enough,
     free_port,
     processes,
     rows,
     running,
     started,
     until,
+    until_told,
 )
 from tests.support.reference import ReferenceServer
 
@@ -60,10 +63,10 @@ def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -
         pytest.skip("a machine with one core has no use for a second process")
     folder = tmp_path_factory.mktemp("divided")
     scenario = HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"') + WRITES_DOWN_ITS_MODULES
-    (folder / "office.py").write_text(scenario)
+    (folder / "office.py").write_text(until_told(scenario))
     (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
     words = [
-        BIN / "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
+        BIN / "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-H", server.url,
         "--gauge-config", "rules.toml", "--gauge-db", "run.db", "--processes", "auto",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -74,10 +77,19 @@ def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -
     # Not a fork: a test below asks what was imported.
     environ = {**os.environ, "XDG_STATE_HOME": str(folder)}
     with started(words, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as locust:
-        shown, said = locust.communicate(timeout=60)
+        until(lambda: all(_seen_at_work(folder / "run.db", f"worker-{number}") for number in range(2)))
+        enough(folder)
+        shown, said = locust.communicate(timeout=PATIENCE)
     assert ended_well(locust.returncode, folder / "run.db"), shown + said
     (folder / "said").write_text(said)
     return folder / "run.db"
+
+
+def _seen_at_work(database: Path, worker: str) -> int:
+    """Whether a stream of it is stored, and a sample with its three users."""
+    of_it = f"worker = '{worker}'"
+    samples = count(database, f"samples WHERE name = 'users' AND value = 3 AND {of_it}")
+    return samples and count(database, f"streams WHERE {of_it}")
 
 
 def certified(streams: int, processes: int) -> Point:
@@ -141,18 +153,20 @@ def elsewhere(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory)
     (folder / "elsewhere").mkdir()
     (folder / "rules.toml").write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
     ahead = "import os, time\nnow = time.time_ns\ntime.time_ns = lambda: now() + int(os.environ.get('AHEAD', 0))\n"
-    (folder / "hasty.py").write_text(ahead + HASTY)
+    (folder / "hasty.py").write_text(ahead + until_told())
     port = free_port()
     with running(
         "locust", "-f", folder / "hasty.py", "--worker", "--master-port", port,
         cwd=folder / "elsewhere", A_KEY="the workers own secret", AHEAD=str(HOUR),
-    ) as worker:  # fmt: skip
-        ended = command(
-            "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
-            cwd=folder, A_KEY="the masters secret",
-        )  # fmt: skip
-        assert worker.wait(20) == 0
+    ) as worker, running(
+        "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-H", server.url, "--master",
+        "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
+        cwd=folder, A_KEY="the masters secret",
+    ) as master:  # fmt: skip
+        until(lambda: count(folder / "run.db", "streams") > 9)
+        enough(folder)
+        ended = master.ended()
+        assert worker.wait(PATIENCE) == 0
     assert ended_well(ended.returncode, folder / "run.db"), ended.stdout + ended.stderr
     return folder
 
@@ -167,22 +181,26 @@ class TestOfAWorkerElsewhere:
         worker = instrument(elsewhere / "run.db")["workers"]["worker-0"]
         assert abs(worker["clock_offset_ns"] - HOUR) <= worker["clock_doubt_ns"]
         (due, ended) = rows(elsewhere / "run.db", "SELECT max(due_at), max(ended_ns) FROM streams, runs")[0]
-        assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
+        assert 0 < due < ended + 60e9, "users still ask while they are being stopped, but not for an hour"
 
 
 def test_a_killed_worker_is_noted_and_the_other_streams_count(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "hasty.py").write_text(until_told())
     with running(
-        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-t", "5s", "-H", server.url,
+        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-H", server.url,
         "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
         cwd=tmp_path,
     ) as master:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "(SELECT DISTINCT worker FROM streams)") == 2)
         killed = psutil.Process(master.pid).children()[0].pid
         os.kill(killed, signal.SIGKILL)
-        said = " ".join(" ".join(master.communicate(timeout=60)).split())
+        # The other one goes on for twice the time that both had: a third of the load is missing.
+        ((had,),) = rows(tmp_path / "run.db", "SELECT max(due_at) FROM streams")
+        until(lambda: rows(tmp_path / "run.db", "SELECT max(due_at) FROM streams")[0][0] > 3 * had + 3e9)
+        enough(tmp_path)
+        said = " ".join(" ".join(master.communicate()).split())
     assert re.search(r"\b[2345]\d(\.\d+)? % of the load that was asked for was missing, since workers left", said)
     assert master.returncode == 3
     lost = re.search(r"was lost, and with it (\d+) to (\d+) streams: ", said)
@@ -202,7 +220,7 @@ def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses
     with frail_line(port) as line, running(
         "locust", "-f", "hasty.py", "--worker", "--master-port", line.port, cwd=tmp_path
     ) as worker, running(
-        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-t", "60s", "-H", server.url,
+        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-t", "20m", "-H", server.url,
         "--master", "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
         cwd=tmp_path,
     ) as master:  # fmt: skip
@@ -218,8 +236,8 @@ def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses
         reconnected = sequences(tmp_path / "run.db")
         assert reconnected == list(range(1, len(reconnected) + 1)), "each is there, and once"
         worker.terminate()
-        _, errors = master.communicate(timeout=60)
-    assert master.returncode == 3, f"it was asked to load for 60 s: {errors}"
+        _, errors = master.communicate()
+    assert master.returncode == 3, f"it was asked to load for 20 min: {errors}"
     found = sequences(tmp_path / "run.db")
     assert found == list(range(1, len(found) + 1))
     assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [
@@ -249,9 +267,9 @@ class Hog(StreamUser):
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
     said = " ".join(ended.stdout.split())
-    assert "INVALID: the generator stood still for 2.9" in said or "INVALID: the generator stood still for 3" in said, (
-        said
-    )
+    stood_still = re.search(r"INVALID: the generator stood still for ([\d.]+) s", said)
+    assert stood_still is not None, said
+    assert float(stood_still[1]) >= 2.9
     assert "look for blocking code in the scenario" in said
     assert instrument(tmp_path / "run.db")["workers"]["local"]["loop_lag_max_ms"] > 2_900
 
@@ -267,7 +285,7 @@ def test_ctrl_c_ends_a_run_cleanly_with_its_data(
     ) as run:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "streams") > 0)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
-        output, errors = run.communicate(timeout=60)
+        output, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 3, errors
     assert "Traceback" not in errors
     assert rows(tmp_path / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.support.command import PATIENCE
 from tests.support.hostile import CHUNKED, DONE, LAST, asked, chunk, held, scripted, tokens
 
 SCENARIO = """
@@ -48,7 +49,7 @@ print(recorded[-1].outcome, len(recorded), [took > 0 for took in told])
 def said() -> list[str]:
     with scripted(held(CHUNKED, chunk(tokens(3))), asked(CHUNKED, chunk(tokens(3) + DONE), LAST)) as server:
         command = [sys.executable, "-c", SCENARIO, server.url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert server.result() == "fin"
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

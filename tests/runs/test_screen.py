@@ -23,11 +23,11 @@ def test_a_run_in_a_terminal_shows_itself_and_leaves_only_its_result(server: Ref
     (tmp_path / "hasty.py").write_text(PRINTS)
     words = [
         BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "3", "--spawn-rate", "9",
-        "--run-time", "6s", "--config", "rules.toml", "--db", "run.db", "--processes", "1",
+        "--run-time", "15s", "--config", "rules.toml", "--db", "run.db", "--processes", "1",
     ]  # fmt: skip
     parts = (
         "hasty · " + server.url,
-        " of 0:06  ━",
+        " of 0:15  ━",
         "3 users, ",
         "TTFT    ",
         "ITL    ",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.support.command import BIN, HASTY, REPOSITORY, RULES, alive_after, processes, started
+from tests.support.command import BIN, HASTY, PATIENCE, REPOSITORY, RULES, alive_after, processes, started
 from tests.support.reference import ReferenceServer, wait_for
 
 # While the command imports, while Locust starts, while users are spawned, in the middle, and while it judges.
@@ -55,8 +55,8 @@ def interrupted(server: ReferenceServer, folder: Path, number: int, moment: floa
                 os.killpg(run.pid, sent)
             else:
                 os.kill(children[0].pid if to == "process" and children else run.pid, sent)
-        _, said = run.communicate(timeout=60)
-    return Ended(moment, to, run.returncode, said, alive_after(2, children))
+        _, said = run.communicate(timeout=PATIENCE)
+    return Ended(moment, to, run.returncode, said, alive_after(10, children))
 
 
 def until_handled(pid: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from streamgauge.harness.record.clock import RunClock
 from tests.support.busy import waited_for_a_core
-from tests.support.command import command, processes, rows
+from tests.support.command import PATIENCE, command, processes, rows
 from tests.support.hostile import UNTIL_CLOSED, Peer, Script, asked, held, scripted
 from tests.support.reference import counts, reference_server
 
@@ -222,7 +222,7 @@ def test_a_bad_metrics_page_does_not_stop_the_run_which_notes_what_is_unknown() 
         with socket.create_server(("127.0.0.1", 0)) as taken:
             hosts.append(f"http://127.0.0.1:{taken.getsockname()[1]}")
         ended = subprocess.run(
-            [sys.executable, "-c", WATCH, *hosts], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", WATCH, *hosts], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     assert ended.returncode == 0, ended.stderr
     *watched, (nothing, notes) = json.loads(ended.stdout)

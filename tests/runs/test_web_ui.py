@@ -10,7 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.command import REPOSITORY, RULES, Running, count, free_port, processes, rows, running, until
+from tests.support.command import (
+    PATIENCE,
+    REPOSITORY,
+    RULES,
+    Running,
+    count,
+    free_port,
+    processes,
+    rows,
+    running,
+    until,
+)
 from tests.support.reference import ReferenceServer
 
 KEY = "a-key-that-nobody-else-may-have"
@@ -39,7 +50,7 @@ class UI:
             before = self.streams()
             assert self.swarm(str(self.client.base_url).rstrip("/"), **form).json()["success"]
             until(lambda before=before: self.streams() > before)
-            assert self.client.post("/stop", timeout=30).json()["success"]
+            assert self.client.post("/stop").json()["success"]
 
     def shows_streams(self) -> None:
         """The tab, after a run."""
@@ -67,7 +78,7 @@ class UI:
     def end(self) -> str:
         """Returns what it said. Not by SIGINT: the command leaves that to Locust, which has it from the terminal."""
         self.process.terminate()
-        return self.process.communicate(timeout=30)[1]
+        return self.process.communicate()[1]
 
 
 @contextlib.contextmanager
@@ -75,7 +86,7 @@ def web_ui(words: Sequence[object], port: int, folder: Path, **environment: str)
     base = f"http://127.0.0.1:{port}"
     with (
         running(*words, cwd=folder, **environment) as process,
-        httpx.Client(base_url=base, trust_env=False, timeout=30) as client,
+        httpx.Client(base_url=base, trust_env=False, timeout=PATIENCE) as client,
     ):
         until(lambda: answers(client))
         yield UI(client, process, folder)

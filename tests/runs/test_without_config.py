@@ -4,7 +4,7 @@ import json
 import threading
 from pathlib import Path
 
-from tests.support.command import command
+from tests.support.command import enough, running, until, until_told
 from tests.support.hostile import CHUNKED, LAST, Peer, chunk, scripted
 
 SECRET = "sk-staging-0123456789"
@@ -34,15 +34,17 @@ def test_options_say_what_to_call_and_a_prompt_file_may_be_beside_the_scenario(t
             peer.send(CHUNKED + chunk(ANSWER) + LAST)
 
     (tmp_path / "own").mkdir()
-    (tmp_path / "own/mine.py").write_text(SCENARIO)
+    (tmp_path / "own/mine.py").write_text(until_told(SCENARIO))
     (tmp_path / "own/mine.jsonl").write_text('{"prompt": "Which river is it?"}')
-    with scripted(answer) as server:
-        ended = command(
-            "streamgauge", "run", "own/mine.py", "-H", server.url, "-u", 1, "-t", "2s", "--json", "run.json",
-            "--protocol", "openai_chat", "--model", "m-1", "--path", "/chat", "--header", "x-tenant: a",
-            "--header", "authorization: Bearer ${GAUGE_KEY}",
-            cwd=tmp_path, GAUGE_KEY=SECRET,
-        )  # fmt: skip
+    with scripted(answer) as server, running(
+        "streamgauge", "run", "own/mine.py", "-H", server.url, "-u", 1, "--json", "run.json",
+        "--protocol", "openai_chat", "--model", "m-1", "--path", "/chat", "--header", "x-tenant: a",
+        "--header", "authorization: Bearer ${GAUGE_KEY}",
+        cwd=tmp_path, GAUGE_KEY=SECRET,
+    ) as run:  # fmt: skip
+        until(lambda: len(requests) > 2)
+        enough(tmp_path)
+        ended = run.ended()
     document = json.loads((tmp_path / "run.json").read_text())
     assert document["outcomes"].get("completed", 0) > 0, ended.stderr
     assert (document["run"]["fingerprint"]["protocol"], document["run"]["fingerprint"]["model"]) == (

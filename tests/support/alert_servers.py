@@ -12,7 +12,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LONGEST_WAIT = 20  # seconds
+LONGEST_WAIT = 300  # seconds
 
 
 @dataclass

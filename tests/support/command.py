@@ -30,7 +30,7 @@ rule = "max(ttft) < 20s"
 [[sla]]
 rule = "stream_rate > 0"
 """
-_PATIENCE = 180  # seconds until a program is killed
+PATIENCE = 300  # seconds that a program may take for anything, on a slow machine, too
 FAILED = "outcome NOT IN ('completed', 'cancelled', 'interrupted')"  # in SQL, of a stream
 HASTY = """
 from streamgauge.scenario import StreamUser, between, task
@@ -57,6 +57,33 @@ class Reader(StreamUser):
         self.stream()
 """
 
+_UNTIL_TOLD = """
+import os
+import gevent
+from locust import events
+from locust.runners import WorkerRunner
+
+@events.test_start.add_listener
+def end_when_told(environment, **_):
+    if not isinstance(environment.runner, WorkerRunner):
+        gevent.spawn(wait_for_the_word, environment.runner)
+
+def wait_for_the_word(runner):
+    while not os.path.exists("enough"):
+        gevent.sleep(0.05)
+    runner.quit()
+"""
+
+
+def until_told(scenario: str = HASTY) -> str:
+    """This scenario, whose run goes on until there is `enough` in its folder: what a test asks has happened by then."""
+    return scenario + _UNTIL_TOLD
+
+
+def enough(folder: Path) -> None:
+    """Tell a run of `until_told` to end as it would at the end of its time."""
+    (folder / "enough").touch()
+
 
 def ends_after(streams: int) -> str:
     """A scenario that ends with this many streams, however slow the machine is."""
@@ -75,7 +102,7 @@ class Running(Forked):
             to = output.fileno(), errors.fileno()
             super().__init__(forks(program).order(self.words, to, cwd, environment, python))
 
-    def communicate(self, timeout: float = _PATIENCE) -> tuple[str, str]:
+    def communicate(self, timeout: float = PATIENCE) -> tuple[str, str]:
         """Wait for its end. Returns what it wrote, to standard output and to standard error."""
         self.wait(timeout)
         output, errors = (path.read_text() for path in self._kept)
@@ -153,11 +180,19 @@ def processes(number: int) -> list[str]:
     return ["--processes", str(number)] if number else []
 
 
+_taken: list[socket.socket] = []  # by this process: see `free_port`
+
+
 def free_port() -> int:
-    """A port to listen on later: below those that the kernel gives to outgoing connections, which could take it."""
+    """A port to listen on later: below those that the kernel gives to outgoing connections, which could take it.
+
+    No other process of the tests gets it. A name that the kernel keeps until this process ends says that it is taken.
+    """
     while True:
-        port = SystemRandom().randrange(20_000, 32_000)
+        port, taken = SystemRandom().randrange(20_000, 32_000), socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            taken.bind(f"\0port {port} of streamgauge's tests")
+            _taken.append(taken)
             probe.bind(("127.0.0.1", port))
             return port
 
@@ -172,7 +207,7 @@ def count(database: Path, table: str) -> int:
 
 def until(condition: Any) -> None:
     """Wait for something that another process does."""
-    give_up_at = time.monotonic() + 180
+    give_up_at = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"
         time.sleep(0.05)

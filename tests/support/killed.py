@@ -1,5 +1,6 @@
 """Runs of which one process gets SIGKILL at a random moment, and what is left of them."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -11,11 +12,13 @@ from typing import Any
 
 import psutil
 
-from tests.support.command import BIN, HASTY, RULES, count, processes, started, until
+from tests.support.busy import waited_for_a_core
+from tests.support.command import BIN, HASTY, PATIENCE, RULES, count, processes, started, until
 
 RUN_TIME = 3  # seconds
 WORKERS = 2
-GONE_WITHIN = 2.0  # seconds, after a kill: everything that the victim had started
+GONE_WITHIN = 60.0  # seconds, after a kill: everything that the victim had started
+FOR_LONG = 3 * GONE_WITHIN  # seconds: a run that is to be killed in its middle, and would go on if it were not
 
 # Who gets the signal: Locust's only process below the command, the command itself, the master below the command, one of
 # two workers, or plain Locust in a run without end.
@@ -33,6 +36,11 @@ class Plan:
     @property
     def name(self) -> str:
         return f"kill-{self.number}-{self.victim}"
+
+    @property
+    def run_time(self) -> float:
+        """Seconds. A kill after it comes while the run ends, or later."""
+        return RUN_TIME if self.after > RUN_TIME or self.victim == "worker" else FOR_LONG
 
 
 def plans(seed: int, number: int) -> list[Plan]:
@@ -54,6 +62,7 @@ class Killed:
     said: str  # by it and those that it started, on standard error
     in_time: bool  # whether the victim was still there
     left: list[int]  # processes that were still there too late
+    withheld: float  # seconds for which its processes could have computed before, while others had the cores
     folder: Path
 
     @property
@@ -87,7 +96,7 @@ def _words(plan: Plan, host: str) -> Sequence[object]:
         return [BIN / "locust", "-f", "hasty.py", "--headless", "--only-summary", *load, *ours]
     ours = ["--config", "rules.toml", "--db", "run.db", "--report", "page.html", "--json", "result.json"]
     several = ["--", *processes(WORKERS)] if plan.victim in {"master", "worker"} else []
-    return [BIN / "streamgauge", "run", "hasty.py", *load, "--run-time", f"{RUN_TIME}s", *ours, *several]
+    return [BIN / "streamgauge", "run", "hasty.py", *load, "--run-time", f"{plan.run_time:g}s", *ours, *several]
 
 
 def _watched(plan: Plan, begun: "subprocess.Popen[str]", folder: Path) -> Killed:
@@ -97,23 +106,22 @@ def _watched(plan: Plan, begun: "subprocess.Popen[str]", folder: Path) -> Killed
         until(lambda: count(folder / "run.db", "streams") > 0 or begun.poll() is not None)
     time.sleep(plan.after)
     others = _session(begun.pid)
+    withheld = _withheld(others)
     in_time = victim is not None and victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
     at = time.monotonic_ns()
     if in_time and victim is not None:
         victim.kill()
-    ends_all = plan.victim != "worker"
     if victim is not None and victim.pid == begun.pid:
         begun.wait()
         code = None if in_time else begun.returncode
     else:
-        code = begun.wait(60)
-    if ends_all:
-        give_up_at = at / 1e9 + GONE_WITHIN
-        while _session(begun.pid) and time.monotonic() < give_up_at:
-            time.sleep(0.02)
+        code = begun.wait(PATIENCE)
+    give_up_at = time.monotonic() + GONE_WITHIN
+    while _session(begun.pid) and time.monotonic() < give_up_at:
+        time.sleep(0.02)
     left = _session(begun.pid)
     assert others or not in_time
-    return Killed(plan, at, code, (folder / "said").read_text(), in_time, left, folder)
+    return Killed(plan, at, code, (folder / "said").read_text(), in_time, left, withheld, folder)
 
 
 def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None:
@@ -133,6 +141,15 @@ def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None
 def _locusts(parent: psutil.Process) -> list[psutil.Process]:
     """Its children, without helpers that end at once."""
     return [each for each in parent.children() if {"locust", "streamgauge.harness.run"} & set(each.cmdline())]
+
+
+def _withheld(those: Sequence[int]) -> float:
+    """Seconds for which these processes could have computed while others had the cores."""
+    found = 0
+    for number in those:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+            found += waited_for_a_core(number)
+    return found / 1e9
 
 
 def _session(leader: int) -> list[int]:

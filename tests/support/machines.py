@@ -135,5 +135,5 @@ def _must(*command: str) -> None:
 
 def _run(*command: str) -> str:
     """Run a command. Why it failed, or nothing."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return ended.stderr.strip() or "it failed" if ended.returncode else ""

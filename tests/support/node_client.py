@@ -23,7 +23,7 @@ def read(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         input=json.dumps(questions).encode(),
         env={**os.environ, "NODE_MODULES": str(modules)},
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

@@ -1,10 +1,10 @@
-"""httpx that waits half a minute for an answer: its own five seconds can be too few on a busy machine."""
+"""httpx that waits for minutes for an answer: its own five seconds can be too few on a busy machine."""
 
 from functools import partial
 
 import httpx
 
-_PATIENCE = 30  # seconds
+_PATIENCE = 300  # seconds
 
 get = partial(httpx.get, timeout=_PATIENCE)
 post = partial(httpx.post, timeout=_PATIENCE)

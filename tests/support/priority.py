@@ -23,5 +23,7 @@ def lower() -> None:
 
 
 def ordinary(call: Callable[[], _Result]) -> _Result:
-    """Call it with the ordinary priority, which processes that it starts keep."""
+    """Call it with the ordinary priority, or with that of `busy.first`, which processes that it starts keep."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return call()
     return _ordinary.submit(call).result() if _ordinary is not None else call()
