@@ -95,6 +95,11 @@ def tell(code: Exit) -> None:
             os.write(int(mouth), b"%d" % code)
 
 
+def listened_to() -> bool:
+    """In the process of a run: whether a command started it, which passes on each request to end as SIGTERM."""
+    return _TOLD in os.environ
+
+
 @contextmanager
 def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
     ear, mouth = os.pipe()

@@ -23,7 +23,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.interrupt import endings, leave_closed_terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.native.library import LIBRARY, slower
-from streamgauge.harness.programs import tell
+from streamgauge.harness.programs import listened_to, tell
 from streamgauge.harness.run import limits, messages, warm_up
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
@@ -38,7 +38,7 @@ from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
 from streamgauge.harness.run.workers import quits_once
 
-_ONE_CTRL_C = 1.0  # seconds; the terminal and the command that started us may both pass on the same one
+_ONE_REQUEST = 1.0  # seconds in which more of the same signal is still the first request to end
 _log = logging.getLogger("locust.streamgauge")
 
 
@@ -64,7 +64,7 @@ class Keeper:
         self._concluded.set()
         self._concluding = False  # whether a greenlet of ours ends the run
         self._code: Exit | None = None  # that the process is to end with; None: no run has begun
-        self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
+        self._asked_at: dict[int, float] = {}  # by signal: when the first one asked to end; monotonic seconds
         self._quitting = False
         self._ran = False  # whether there was a run
         for told in filter(None, (advice(self._settings.config.target), slower(LIBRARY))):
@@ -83,7 +83,7 @@ class Keeper:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
         atexit.register(self._on_exit)
         for number in endings():  # of SIGTERM, Locust would know only after a run with a shape
-            gevent.signal_handler(number, self._on_signal)
+            gevent.signal_handler(number, self._on_signal, number)
 
     def _check(self) -> None:
         """Find mistakes now that would otherwise fail every run."""
@@ -174,16 +174,19 @@ class Keeper:
             self._runner.stop()  # fires test_stop, unless another greenlet is stopping the run
         self._concluded.wait()
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, number: int) -> None:
         leave_closed_terminal()
         now = time.monotonic()
-        if self._asked_at is not None:
-            if now - self._asked_at > _ONE_CTRL_C:
-                say("streamgauge: interrupted again: ended at once; what was stored is in the database")
-                tell(Exit.INCONCLUSIVE)
-                os._exit(Exit.INCONCLUSIVE)
+        # Ctrl-C comes twice: from the terminal, and as SIGTERM from our command, which may be seconds late.
+        same = [at for sent, at in self._asked_at.items() if sent == number or not listened_to()]
+        if same and now - min(same) > _ONE_REQUEST:
+            say("streamgauge: interrupted again: ended at once; what was stored is in the database")
+            tell(Exit.INCONCLUSIVE)
+            os._exit(Exit.INCONCLUSIVE)
+        asked_before = bool(self._asked_at)
+        self._asked_at.setdefault(number, now)
+        if asked_before:
             return
-        self._asked_at = now
         if self._run is not None:  # on Ctrl-C, Locust ends a run with a load shape as if it had finished
             self._run.interrupted = True
         if self._quitting:  # the run has ended, and its results are being written

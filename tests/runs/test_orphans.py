@@ -43,6 +43,15 @@ class Always(LoadTestShape):
     def tick(self):
         return 3, 3
 """
+# Whoever is asked to end takes three seconds for it.
+SLOW_TO_END = """
+import gevent
+from locust import events
+
+@events.test_stopping.add_listener
+def take_time(**_):
+    gevent.sleep(3)
+"""
 LEAVES = ("run", "leaves.py", "--config", "rules.toml", "--db", "run.db")
 HURRIED = (
     HASTY
@@ -141,6 +150,19 @@ def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceSe
         assert process.returncode == 3, said
         assert "Traceback" not in said
         assert alive_after(SOON, children) == []
+
+
+def test_a_ctrl_c_that_the_command_passes_on_late_is_no_second_one(server: ReferenceServer, folder: Path) -> None:
+    (folder / "hasty.py").write_text(HASTY + SLOW_TO_END)
+    with run(server, folder, "hasty.py") as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(1.5)  # which is the point
+        os.kill(process.pid, signal.SIGCONT)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 3, said
+    assert "ended at once" not in said
+    assert rows(folder / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
 
 
 @pytest.mark.parametrize("passed_on", [[], processes(2)], ids=["local", "two"])
