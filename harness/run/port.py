@@ -36,6 +36,7 @@ from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.run import messages
 from streamgauge.harness.run.messages import SILENT, Join, Pong, StartRun, Unfit
+from streamgauge.harness.run.reserved_port import reserve
 from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.terminal import end_main, say
 
@@ -140,8 +141,9 @@ class Options(Protocol):
 class Door:
     """What one process knows of the port. Locust may open the port anew; the door stays the same."""
 
-    def __init__(self, token: str, scenario: Join) -> None:
+    def __init__(self, token: str, scenario: Join, reserved: socket.socket | None = None) -> None:
         self.scenario = scenario  # of this process
+        self.reserved = reserved  # keeps the port from other programs until the master opens it
         self.secret = z85.encode(hmac.digest(token.encode(), b"streamgauge master", "sha256"))
         self.public = zmq.curve_public(self.secret)
         self.admitted: set[str] = set()  # at the master: node ids
@@ -165,12 +167,13 @@ def secure(options: Options) -> None:
     if not (options.master or options.worker or options.processes) or isinstance(zmqrpc.Server, partial):
         return
     token = os.environ.get(TOKEN)
+    reserved = None
     if options.processes and not options.worker:
-        _keep_local(options)
+        reserved = _keep_local(options)
         if options.master_bind_host in _HERE:
             token = token or secrets.token_hex(32)  # the workers are forked, and inherit it in memory
     _check(token)
-    door = Door(token or "", _scenario(options))
+    door = Door(token or "", _scenario(options), reserved)
     door.shares_machine = options.master_bind_host in _HERE
     if not door.shares_machine:
         # A worker elsewhere keeps its streams while its connection is down, for so long. Locust should wait, too: it
@@ -181,17 +184,19 @@ def secure(options: Options) -> None:
         runner.handle_message = _surviving(runner.handle_message)
 
 
-def _keep_local(options: Options) -> None:
-    """`--processes`: a port that only this machine can reach and no other run has, unless the options name one."""
+def _keep_local(options: Options) -> socket.socket | None:
+    """`--processes`: a port that only this machine reaches, and what reserves it. None: the options name one."""
+    reserved = None
     if options.master_bind_host == _EVERYWHERE:
         options.master_bind_host = _LOOPBACK
     if options.master_bind_port == options.master_port == _USUAL_PORT:
-        with socket.create_server((_LOOPBACK, 0)) as free:
-            options.master_bind_port = options.master_port = free.getsockname()[1]
+        options.master_bind_port, reserved = reserve(_LOOPBACK)
+        options.master_port = options.master_bind_port
     elif options.master_port == _USUAL_PORT:
         options.master_port = options.master_bind_port
     else:
         options.master_bind_port = options.master_port
+    return reserved
 
 
 def _check(token: str | None) -> None:

@@ -69,6 +69,21 @@ WRONG: tuple[Any, ...] = (
     None, True, -1, 2**63, 1e300, "", "\x1b]0;owned\x07" * 99, b"", b"\xff" * 99, [], [[[]]], {}, {"state": 7},
     {"version": None}, {"user_classes_count": {"Hasty": -9}}, {"msg": 1, "traceback": 2}, {1: 2},
 )  # fmt: skip
+# Just before its master opens its port.
+TRIES_THE_PORT = """
+import socket, sys
+from locust.env import Environment
+opens = Environment.create_master_runner
+
+def tries(self, host, port):
+    try:
+        socket.create_server((host, port)).close()
+    except OSError:
+        print("nobody else gets the port", file=sys.stderr)
+    return opens(self, host, port)
+
+Environment.create_master_runner = tries
+"""
 BEAT = ("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
 
 LIES: tuple[tuple[list[StreamObservation], list[VitalSample]], ...] = (
@@ -324,9 +339,11 @@ def test_a_port_that_is_taken_is_one_line(folder: Path) -> None:
 def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
     server: ReferenceServer, folder: Path
 ) -> None:
+    (folder / "tries.py").write_text(until_told() + TRIES_THE_PORT)
+
     def run(name: str) -> contextlib.AbstractContextManager[Any]:
         words = [
-            BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 2, "--spawn-rate", 2,
+            BIN / "streamgauge", "run", "tries.py", "--host", server.url, "--users", 2, "--spawn-rate", 2,
             "--config", "rules.toml", "--db", f"{name}.db", "--", "--processes", 1,
         ]  # fmt: skip
         return started(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
@@ -341,6 +358,7 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
             shown, said = each.communicate(timeout=PATIENCE)
             assert ended_well(each.returncode, folder / f"{name}.db"), shown + said
             assert "Traceback" not in said
+            assert "nobody else gets the port" in said
     for name in ("one", "two"):
         assert rows(folder / f"{name}.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
 
