@@ -75,12 +75,12 @@ import socket, sys
 from locust.env import Environment
 opens = Environment.create_master_runner
 
-def tries(self, host, port):
+def tries(self, **at):
     try:
-        socket.create_server((host, port)).close()
+        socket.socket().bind((at["master_bind_host"], at["master_bind_port"]))
     except OSError:
         print("nobody else gets the port", file=sys.stderr)
-    return opens(self, host, port)
+    return opens(self, **at)
 
 Environment.create_master_runner = tries
 """
@@ -350,7 +350,9 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
 
     environment = {name: value for name, value in os.environ.items() if name != "STREAMGAUGE_TOKEN"}
     with run("one") as first, run("two") as second:
-        until(lambda: count(folder / "one.db", "streams") and count(folder / "two.db", "streams"))
+        begun = [folder / "one.db", folder / "two.db"]
+        until(lambda: all(count(each, "streams") for each in begun) or {first.poll(), second.poll()} != {None})
+        assert {first.poll(), second.poll()} == {None}, "a run ended by itself"
         assert len(_listening(first.pid)) == len(_listening(second.pid)) == 1
         assert {host for pid in (first.pid, second.pid) for host in _listening(pid)} == {"127.0.0.1"}
         enough(folder)
