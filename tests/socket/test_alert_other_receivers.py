@@ -3,8 +3,10 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.receivers import Filled
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.monitor.alerts import at_once
+from streamgauge.harness.monitor.alerts.receivers.bounded import within
 from tests.support.alert_bench import SECRET, Bench
 from tests.support.alert_servers import Answer, Mailbox, Receiver, smtp_receiver
 from tests.support.alerts import firing, resolved
@@ -85,6 +88,18 @@ def _drip(listening: socket.socket, ended: threading.Event) -> None:
             connection.send(b"2")
 
 
+def test_an_attempt_that_has_ended_does_not_keep_the_next_alert_waiting() -> None:
+    def ends_slowly(frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code.co_name == "run":
+            time.sleep(0.05)
+
+    threading.setprofile(ends_slowly)
+    try:
+        assert [within(60.0, "one", lambda: "sent") for _ in range(3)] == ["sent"] * 3
+    finally:
+        threading.setprofile(None)
+
+
 def test_a_password_is_not_sent_to_a_server_without_tls(bench: Bench, mailbox: Mailbox) -> None:
     table = mail_to(mailbox, tls="starttls", user="u", password=SECRET)
     bench.put([table], firing("k1"))
@@ -101,7 +116,7 @@ def test_a_command_reads_the_alert_and_gets_no_key_of_the_monitor(
 ) -> None:
     monkeypatch.setenv("API_KEY", SECRET)
     code = "import os, sys; open(sys.argv[1], 'w').write(sys.stdin.read() + repr(dict(os.environ)))"
-    table = command(tmp_path, code, environment={"MINE": "yes"}, timeout=Duration.parse("20s"))
+    table = command(tmp_path, code, environment={"MINE": "yes"}, timeout=Duration.parse("1m"))
     bench.put([table], firing("k1"))
     bench.deliver(table)
     out = (tmp_path / "out").read_text()
@@ -120,7 +135,7 @@ def test_a_command_reads_the_alert_and_gets_no_key_of_the_monitor(
 def test_a_command_that_fails_or_does_not_end_is_tried_again(
     bench: Bench, tmp_path: Path, code: str, fault: str
 ) -> None:
-    table = command(tmp_path, code, timeout=SOON if "sleep" in code else Duration.parse("20s"))
+    table = command(tmp_path, code, timeout=SOON if "sleep" in code else Duration.parse("1m"))
     bench.put([table], firing("k1"))
     bench.deliver(table)
     assert bench.states()[0][2:] == ("waiting", fault)

@@ -32,9 +32,11 @@ def within(seconds: float, name: str, call: Callable[[], T]) -> T:
         else:
             ended.put(lambda: result)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
     try:
         outcome = ended.get(timeout=seconds)
     except queue.Empty:
         raise Failed(f"no answer within {seconds:g} s", may_have_arrived=True) from None
+    thread.join()  # it has nothing left to do: the next call must not find it still there
     return outcome()
