@@ -12,6 +12,7 @@ import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.command import free_port
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -47,8 +48,7 @@ def seen_of(*pieces: bytes, **settings: Any) -> StreamObservation:
 
 
 def test_a_refused_connection_is_unreachable_and_has_no_later_moments() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     seen = observe(f"http://127.0.0.1:{port}")
     assert (seen.outcome, seen.http_status) == (Outcome.UNREACHABLE, None)
     assert seen.detail == f"cannot connect to 127.0.0.1:{port}: ECONNREFUSED (Connection refused)"

@@ -1,7 +1,7 @@
 """Real proxies from Debian in front of one server, each started once with a port for each way to set it up."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,7 +88,7 @@ def nginx(
     ]
     (folder / "nginx.conf").write_text(_NGINX.format(servers="\n".join(servers)))
     command = [debian("nginx", "nginx-light"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
-    with listening(command, max(ports.values()), folder):
+    with _listening(command, ports, folder):
         yield {name: url.replace("http:", "https:") if signed else url for name, url in _urls(ports).items()}
 
 
@@ -98,7 +98,7 @@ def haproxy(upstream: str, folder: Path, settings: Mapping[str, str]) -> Iterato
     address = urlsplit(upstream).netloc
     servers = [_HAPROXY_SERVER.format(port=ports[name], address=address, settings=settings[name]) for name in settings]
     (folder / "haproxy.cfg").write_text(_HAPROXY.format(servers="".join(servers)))
-    with listening([debian("haproxy", "haproxy"), "-f", folder / "haproxy.cfg", "-db"], max(ports.values()), folder):
+    with _listening([debian("haproxy", "haproxy"), "-f", folder / "haproxy.cfg", "-db"], ports, folder):
         yield _urls(ports)
 
 
@@ -111,7 +111,7 @@ def apache(upstream: str, folder: Path, settings: Mapping[str, str]) -> Iterator
     places = {"folder": folder, "modules": "/usr/lib/apache2/modules", "servers": "".join(servers)}
     (folder / "apache.conf").write_text(_APACHE.format(**places))
     command = [debian("apache2", "apache2-bin"), "-X", "-f", folder / "apache.conf"]
-    with listening(command, max(ports.values()), folder):
+    with _listening(command, ports, folder):
         yield _urls(ports)
 
 
@@ -125,7 +125,7 @@ def caddy(upstream: str, folder: Path, settings: Mapping[str, str]) -> Iterator[
     (folder / "Caddyfile").write_text(_CADDY.format(servers="".join(servers)))
     environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     command = [debian("caddy", "caddy"), "run", "--config", folder / "Caddyfile", "--adapter", "caddyfile"]
-    with listening(command, max(ports.values()), folder, environment):
+    with _listening(command, ports, folder, environment):
         yield _urls(ports)
 
 
@@ -137,6 +137,14 @@ def varnish(upstream: str, folder: Path) -> Iterator[str]:
     command = [debian("varnishd", "varnish"), "-j", "none", "-F", "-n", folder / "work", "-a", f"127.0.0.1:{port}"]
     with listening([*command, "-f", folder / "default.vcl", "-s", "malloc,16m"], port, folder) as url:
         yield url
+
+
+def _listening(
+    command: Sequence[object], ports: Mapping[str, int], folder: Path, environment: Mapping[str, str] | None = None
+) -> AbstractContextManager[str]:
+    """On all of them: a proxy that listens on one port may not have come to the next."""
+    first, *others = ports.values()
+    return listening(command, first, folder, environment, others)
 
 
 def _urls(ports: Mapping[str, int]) -> dict[str, str]:

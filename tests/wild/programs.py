@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -96,16 +96,21 @@ def made(path: Path, bin_folder: Path, script: str) -> Path:
 
 @contextlib.contextmanager
 def listening(
-    command: Sequence[object], port: int, folder: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[object],
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    also: Iterable[int] = (),
 ) -> Iterator[str]:
-    """The URL of a server on this port, once it listens; it ends with the test."""
+    """The URL of a server on this port, once it listens there and on the others; it ends with the test."""
     log = folder / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             list(map(str, command)), cwd=folder, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
         )
         try:
-            _wait_for(port, process, log)
+            for each in (port, *also):
+                _wait_for(each, process, log)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
