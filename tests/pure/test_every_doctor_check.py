@@ -296,6 +296,9 @@ PEOPLE = [
     Case("together", PASS, "while the first one ran", evidence(answer(), light=answer(), heavy=answer(due=300))),
     Case("together", FAIL, "Answers are given one at a time",
          evidence(answer(), light=answer(), heavy=answer(due=300, head=600), heavy_again=answer())),
+    Case("together", UNKNOWN, "by chance, or because it waited",
+         evidence(answer(), light=answer([ms + 1_000 * (ms > 300) for ms in STEADY]),
+                  heavy=answer([ms + 1_600 for ms in STEADY], due=300, head=1_590))),  # both, in a stop of the server
     Case("together", UNKNOWN, "over before the second", evidence(answer(), light=answer(), heavy=answer(due=9_000))),
     Case("undisturbed", PASS, "20 ms while another", evidence(answer(), light=answer(), heavy=answer(due=300))),
     Case("undisturbed", WARN, "1,020 ms while another question began",

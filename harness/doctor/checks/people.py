@@ -1,5 +1,7 @@
 """What happens with several people, and with those who read slowly or come back. Pure."""
 
+from itertools import pairwise
+
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
@@ -8,6 +10,7 @@ from streamgauge.harness.doctor.seen import Seen
 
 _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy question
 _AT_ONCE = 50.0  # ms after the light answer's end, in which the heavy one begins if it had waited for it
+_ALL_THE_TIME = 0.5  # of a time: the longest gap in it
 _STALL = 250.0  # ms; a person notices it
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
 _RESUME = "https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header"
@@ -25,7 +28,7 @@ def together(evidence: Evidence) -> Result:
     alone = evidence.seen.get("heavy_again")
     quick = alone is None or "headers" not in alone.ms or alone.ms["headers"] < waited / 2
     at_its_end = -_AT_ONCE / 2 <= heavy.due + waited - light_end <= _AT_ONCE * 10
-    if light_end - heavy.due >= _OVERLAP and at_its_end and quick:
+    if light_end - heavy.due >= _OVERLAP and at_its_end and quick and _went_on(light, heavy.due):
         name = who(evidence.products, "one_by_one")
         return fail(
             f"a second question waited {waited:,.0f} ms, until the first answer had ended",
@@ -38,6 +41,12 @@ def together(evidence: Evidence) -> Result:
             "because it waited. A longer answer (--question) would tell"
         )
     return fine(f"a second stream began after {begun - heavy.due:,.0f} ms, while the first one ran")
+
+
+def _went_on(light: Seen, since: float) -> bool:
+    """Whether its content came all the time from then on: a server that stands still makes everybody wait."""
+    moments = [since, *(at for moment in light.moments if (at := light.due + moment) > since)]
+    return max(after - before for before, after in pairwise(moments)) < _ALL_THE_TIME * (moments[-1] - since)
 
 
 def _both(evidence: Evidence) -> tuple[Seen, Seen] | None:
