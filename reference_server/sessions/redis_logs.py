@@ -245,7 +245,7 @@ class RedisLogs:
                 now = time.monotonic()
                 if now > reported_at + pause and (mirror.subscribers or mirror.reached > reported):
                     reported, reported_at = mirror.reached, now
-                    await self._publish(_Message("reached", mirror.id, number=reported))
+                    await self._report(mirror)
                 if mirror.over:
                     await asyncio.sleep(pause)
                 elif entries := await self._next(mirror, at, pause):
@@ -255,10 +255,15 @@ class RedisLogs:
                 elif now > changed_at + _QUIET_SECONDS:
                     mirror.comment(KEEP_ALIVE)
                     changed_at = now
+            if mirror.reached > reported:
+                await self._report(mirror)
         except _FAULTS:
             mirror.lose()
         finally:
             del self._mirrors[mirror.id]
+
+    async def _report(self, mirror: _Mirror) -> None:
+        await self._publish(_Message("reached", mirror.id, number=mirror.reached))
 
     async def _next(self, mirror: _Mirror, at: str, seconds: float) -> _Entries:
         """The entries after `at`, as soon as there are some; empty if none comes within this time."""
