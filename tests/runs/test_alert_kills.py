@@ -19,8 +19,9 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.connection import connect, transaction
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
-from tests.support.alert_servers import LONGEST_WAIT, Receiver, http_receiver
+from tests.support.alert_servers import Receiver, http_receiver
 from tests.support.alerts import firing, resolved
+from tests.support.command import PATIENCE
 
 _KILLS = max(3, int(os.environ.get("STREAMGAUGE_KILLS", "3").partition(":")[0]) // 3)
 _INCIDENTS = 20 * _KILLS
@@ -84,7 +85,7 @@ def _deliverer(path: Path, receiver: Receiver) -> Iterator["subprocess.Popen[str
 
 
 def _wait_until_delivered(database: Any) -> None:
-    until = time.monotonic() + LONGEST_WAIT
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         (waiting,) = database.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone()
         if not waiting:

@@ -8,6 +8,7 @@ import pytest
 
 from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
+from tests.support import patient
 from tests.support.alert_bench import Bench
 from tests.support.alert_servers import Receiver, http_receiver
 from tests.support.reference import ReferenceServer, reference_server
@@ -24,7 +25,7 @@ def server() -> Iterator[ReferenceServer]:
 @pytest.fixture(scope="module")
 def client(server: ReferenceServer) -> Iterator[httpx.Client]:
     """A client of the test file's `server`."""
-    with httpx.Client(base_url=server.url, timeout=20) as running:
+    with patient.Client(base_url=server.url) as running:
         yield running
 
 

@@ -15,14 +15,15 @@ from streamgauge.harness.config.alerts import (
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.monitor.alerts.queue import GIVEN_UP_AFTER
 from tests.support.alert_bench import SECRET, Bench
-from tests.support.alert_servers import LONGEST_WAIT, Answer, Receiver, http_receiver
+from tests.support.alert_servers import Answer, Receiver, http_receiver
 from tests.support.alerts import firing, resolved
+from tests.support.command import PATIENCE
 
 SOON = Duration.parse("1s")  # of receivers that do not answer
 
 
 def webhook(receiver: Receiver, **other: Any) -> Webhook:
-    return Webhook(url=f"{receiver.url}/hook", **other)
+    return Webhook(url=f"{receiver.url}/hook", **{"timeout": Duration.parse("1m"), **other})
 
 
 def ids(receiver: Receiver) -> list[str]:
@@ -182,6 +183,7 @@ def test_an_attempt_without_an_answer_is_repeated_and_marked_as_a_repetition(ben
     receiver.answers.append(Answer(hangs=True))
     bench.put([hook], firing("k1"))
     bench.deliver(hook)
+    receiver.wait_for(1)
     bench.now += 6
     bench.deliver(webhook(receiver))
     assert ids(receiver) == ["k1.firing", "k1.firing"]
@@ -237,7 +239,7 @@ def test_an_alertmanager_gets_a_firing_alert_again_until_it_is_resolved(bench: B
 def test_a_dead_receiver_delays_no_other(bench: Bench, receiver: Receiver) -> None:
     with http_receiver() as dead:
         dead.usual = Answer(hangs=True)
-        tables = [webhook(dead, name="dead", timeout=Duration.parse("30s")), webhook(receiver, name="alive")]
+        tables = [webhook(dead, name="dead", timeout=Duration.parse("1m")), webhook(receiver, name="alive")]
         deliverer = bench.deliverer(*tables)
         deliverer.start()
         bench.put([*tables], firing("k1"), resolved("k1"))
@@ -245,7 +247,7 @@ def test_a_dead_receiver_delays_no_other(bench: Bench, receiver: Receiver) -> No
         receiver.wait_for(2)
         assert ids(receiver) == ["k1.firing", "k1.resolved"]
         dead.ended.set()
-        deliverer.stop(LONGEST_WAIT)
+        deliverer.stop(PATIENCE)
 
 
 def test_an_alert_of_another_process_is_delivered_without_a_wake(bench: Bench, receiver: Receiver) -> None:
@@ -254,4 +256,4 @@ def test_an_alert_of_another_process_is_delivered_without_a_wake(bench: Bench, r
     deliverer.start()
     bench.put([hook], firing("k1"))
     receiver.wait_for(1)
-    deliverer.stop(LONGEST_WAIT)
+    deliverer.stop(PATIENCE)

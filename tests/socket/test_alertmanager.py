@@ -18,9 +18,10 @@ from streamgauge.harness.judge.store.connection import connect, transaction
 from streamgauge.harness.monitor.alerts.deliverer import Deliverer
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
-from tests.support.alert_servers import LONGEST_WAIT, Receiver, http_receiver
+from tests.support.alert_servers import Receiver, http_receiver
 from tests.support.alertmanager import alertmanager, needs_alertmanager
 from tests.support.alerts import firing, resolved
+from tests.support.command import PATIENCE
 
 pytestmark = needs_alertmanager
 
@@ -39,7 +40,7 @@ def manager(notified: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def wait_for(look: Callable[[], Any]) -> Any:
-    until = time.monotonic() + LONGEST_WAIT
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if seen := look():
             return seen
@@ -48,13 +49,13 @@ def wait_for(look: Callable[[], Any]) -> Any:
 
 
 def alerts(manager: str, slo: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{manager}/api/v2/alerts", timeout=LONGEST_WAIT) as answer:
+    with urllib.request.urlopen(f"{manager}/api/v2/alerts", timeout=PATIENCE) as answer:
         return [alert for alert in json.load(answer) if alert["labels"]["slo"] == slo]
 
 
 class Monitor:
     def __init__(self, folder: Path, manager: str) -> None:
-        self.table = Alertmanager(url=manager, every=Duration.parse("1s"), labels={"team": "chat"})
+        self.table = Alertmanager(url=manager, every=Duration.parse("5s"), labels={"team": "chat"})
         self.path = folder / "monitor.db"
         Store.create(self.path).close()
         self.said: list[str] = []
@@ -89,7 +90,7 @@ def test_an_alert_fires_stays_and_resolves_once_in_a_real_alertmanager(
         monitor.put(resolved("k1", slo="fires", since=began, until=time.time() - 1))
         wait_for(lambda: not alerts(manager, "fires"))
     finally:
-        monitor.deliverer.stop(LONGEST_WAIT)
+        monitor.deliverer.stop(PATIENCE)
     told = [got.document for got in notified.wait_for(2)]
     assert [each["status"] for each in told if each["groupLabels"]["slo"] == "fires"] == ["firing", "resolved"]
     assert monitor.said == []

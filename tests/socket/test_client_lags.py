@@ -21,6 +21,7 @@ from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Chunk, Kind
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
+from tests.support.command import PATIENCE
 from tests.support.hostile import (
     CHUNKED,
     LAST,
@@ -71,7 +72,7 @@ def test_a_busy_application_delays_the_handing_on_and_not_the_arrival(name: str)
         peer.request()
         peer.send(CHUNKED, chunk(START))
         begun.set()
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         peer.send(chunk(delta()))
         time.sleep(0.05)
         sent.set()
@@ -83,7 +84,7 @@ def test_a_busy_application_delays_the_handing_on_and_not_the_arrival(name: str)
         while not begun.is_set():
             gevent.sleep(0.001)
         ready.set()
-        sent.wait(10)  # not gevent's: the loop stands still
+        sent.wait(PATIENCE)  # not gevent's: the loop stands still
 
     with scripted(script) as server:
         who = person(name, server.url, clock=clock)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gevent.pool import Pool
+from msgspec.structs import replace
 
 from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive import clients, network, prompts
@@ -26,8 +27,9 @@ from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.arrivals import Kind
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.command import PATIENCE
 from tests.support.corpus import Stream, streams
-from tests.support.hostile import IDENTITY, Peer, Server, observe, scripted
+from tests.support.hostile import IDENTITY, Peer, Server, observe, scripted, target
 from tests.support.late import Late
 from tests.support.reading import expected, lacking
 
@@ -41,7 +43,7 @@ STREAMS = {stream.name: stream for stream in streams()}
 PROTOCOLS = sorted({stream.target.protocol for stream in STREAMS.values()})
 TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
 CLOSE = {"connection": "close"}  # the server closes: the SDK must not ask again on such a connection
-SOON = 20_000_000_000  # ns; our own timeouts are longer
+SOON = 120_000_000_000  # ns; our own timeouts are longer
 AT_ONCE = 8  # few, so that none waits long for the others to be read
 
 
@@ -63,7 +65,11 @@ def serve(peer: Peer) -> None:
 
 
 def ask(name: str, server: Server, stream: Stream) -> StreamObservation:
-    site = Site.of(f"{server.url}/{stream.name}", stream.target, RunClock.starting_at(time.time_ns()))
+    site = Site.of(
+        f"{server.url}/{stream.name}",
+        replace(stream.target, timeouts=target().timeouts),
+        RunClock.starting_at(time.time_ns()),
+    )
     plan = Plan(leave_after_chunks=stream.table.get("leaves_after"))
     client = clients.find(name)(site)
     try:
@@ -180,7 +186,7 @@ def contradiction(stream: Stream, characters: int, fault: str | None) -> str | N
 
 def patience(stream: Stream) -> float:
     """How long the SDK waits for the next byte, in seconds: on a busy machine it may come late, if it comes."""
-    return 2 if stream.sent.get("then") == "silence" else 30
+    return 5 if stream.sent.get("then") == "silence" else PATIENCE
 
 
 def length(text: Any) -> int:

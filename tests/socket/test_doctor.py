@@ -16,7 +16,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Target, Timeouts
 from streamgauge.reference_server.faults import catalogue
 from tests.support.busy import first
-from tests.support.command import COLUMNS, invoke, started, until
+from tests.support.command import COLUMNS, PATIENCE, invoke, started, until
 from tests.support.diagnosed import PLAIN, diagnosed, named, says, wrong
 from tests.support.late import Late
 from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
@@ -221,7 +221,7 @@ def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -
     with started([sys.executable, "-c", call, *words], stdout=subprocess.PIPE, cwd=tmp_path) as command:
         until(lambda: counts(server.url).get(completed, 0) > before and server.active())  # one is read, another begun
         command.send_signal(signal.SIGINT)
-        said, _ = command.communicate(timeout=60)
+        said, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 130
     assert "stopped before all was asked" in said
     assert re.search("PASS +The endpoint answers", said)

@@ -16,7 +16,7 @@ from gevent.pool import Pool
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.doctor.cancelling import parsed
 from tests.support.busy import first
-from tests.support.command import invoke, started, until
+from tests.support.command import PATIENCE, invoke, started, until
 from tests.support.diagnosed import diagnosed, says, wrong
 from tests.support.hostile import CHUNKED, DONE, LAST, Peer, chunk, scripted
 from tests.support.reference import reference_server
@@ -200,7 +200,7 @@ def _background(cancelled: list[bytes], begun: threading.Event, goes_on: threadi
             elif b'"background":true' in request:
                 peer.send(CHUNKED, *(chunk(_event(each)) for each in (_CREATED, _WORD)))
                 begun.set()
-                goes_on.wait(20)
+                goes_on.wait(PATIENCE)
                 peer.reset()
                 return
             else:
@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_no_answer_in_the_background_behind(tmp_path: Path) -> Non
         with started(words, stdout=subprocess.PIPE, cwd=tmp_path) as command:
             until(begun.is_set)
             command.send_signal(signal.SIGINT)
-            said, _ = command.communicate(timeout=30)
+            said, _ = command.communicate(timeout=PATIENCE)
         goes_on.set()
     assert [each.split(b"\r\n")[0] for each in cancelled] == [b"POST /v1/responses/resp_1/cancel HTTP/1.1"]
     assert (command.returncode, "stopped before all was asked" in said) == (130, True)

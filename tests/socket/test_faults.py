@@ -15,6 +15,7 @@ import pytest
 
 from streamgauge.harness.record.observation import Outcome
 from tests.support import patient
+from tests.support.command import PATIENCE
 from tests.support.dialects import PATHS, TERMINAL, complaint, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, met, reference_server, refused
@@ -50,7 +51,7 @@ def asking(server: ReferenceServer, fault: str | None, **headers: str) -> Iterat
     given = headers if fault is None else {"x-gauge-fault": fault, **headers}
     lines = ["POST /chat/stream HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in given.items()]
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=PATIENCE) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         yield connection
 
@@ -125,7 +126,7 @@ def test_a_cut_falls_inside_an_event_or_a_character(server: ReferenceServer) -> 
 
 
 def test_silence_keeps_the_connection_open_and_sends_no_comment(server: ReferenceServer) -> None:
-    with asking(server, "silence@1", **{"x-gauge-keep-alive": "10ms", "x-gauge-deadline": "300ms"}) as connection:
+    with asking(server, "silence@1", **{"x-gauge-keep-alive": "10ms", "x-gauge-deadline": "3s"}) as connection:
         said = b""
         while not said.endswith(b"0\r\n\r\n"):  # until the deadline, whose error event is not sent either
             said += connection.recv(65_536)
@@ -170,7 +171,7 @@ def test_a_deaf_generation_continues_after_the_client_has_left(server: Reference
     assert found
     url = f"{server.url}/streams/{found[1].decode()}"
     known = patient.get(url).json()["tokens"]["generated"]  # by now the server knows that its client has left
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + PATIENCE
     while patient.get(url).json()["tokens"]["generated"] < known + 20:
         assert time.monotonic() < give_up_at, "it stopped"
     report = patient.post(f"{url}/cancel").json()
@@ -268,7 +269,7 @@ def test_event_ids_are_duplicated_and_lost(server: ReferenceServer) -> None:
 
 @pytest.mark.parametrize("fault", ["cut@3", "close@3", "reset@3", "cut_event@3"])
 def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server: ReferenceServer, fault: str) -> None:
-    begun = events(raw(server, fault, **{"x-gauge-resumable": "5s"}).body)[:3]
+    begun = events(raw(server, fault, **{"x-gauge-resumable": "1m"}).body)[:3]
     last = re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()
     rest = events(raw(server, None, **{"last-event-id": last}).body)
     assert ids(b"".join(begun + rest)) == [b"%d" % number for number in range(1, TOKENS + 3)]
@@ -276,7 +277,7 @@ def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server
 
 
 def test_a_request_that_resumes_an_answer_can_get_faults_too(server: ReferenceServer) -> None:
-    begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "5s"}).body)
+    begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "1m"}).body)
     back = {"last-event-id": re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()}
     refused = patient.post(f"{server.url}/chat/stream", json=QUESTION, headers={"x-gauge-fault": "http_503:2s", **back})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")

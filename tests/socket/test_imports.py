@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import PATIENCE
+
 COMMAND = """
 import sys
 from streamgauge.harness.cli import main
@@ -31,7 +33,7 @@ CLIENTS = {"anthropic", "httpx", "httpx2"}
 def imported(program: str, *arguments: str, folder: Path) -> list[set[str]]:
     """The modules on each line that the program printed to its standard error."""
     command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return [{*line.split()} for line in done.stderr.splitlines()]
 
 

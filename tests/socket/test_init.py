@@ -17,7 +17,7 @@ from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import Sla, Target
 from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.probe import first_config
-from tests.support.command import BIN, COLUMNS, try_
+from tests.support.command import BIN, COLUMNS, PATIENCE, try_
 from tests.support.hostile import CHUNKED, LAST, Peer, Script, asked, chunk, scripted
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -241,7 +241,7 @@ def in_a_shell(script: str) -> subprocess.CompletedProcess[str]:
     asked = "init --host http://127.0.0.1:1 --preset chat --protocol gemini --unproved --force"
     environment = {**os.environ, "INIT": f"{BIN / 'streamgauge'} {asked}"}
     return subprocess.run(
-        ["sh", "-c", script], check=False, capture_output=True, text=True, timeout=60, env=environment
+        ["sh", "-c", script], check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment
     )
 
 
@@ -282,7 +282,7 @@ def at_a_terminal(*answers: str, **environment: str) -> tuple[int, str]:
         os.close(theirs)
         os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
         try:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()  # if it waits for more answers
         os.close(ours)

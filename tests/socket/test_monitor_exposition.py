@@ -24,6 +24,7 @@ from streamgauge.harness.monitor.exposition.page import BUCKETS, Page
 from streamgauge.harness.monitor.exposition.probes import NewProbes
 from streamgauge.harness.monitor.levels import labels_of
 from tests.support.alert_servers import http_receiver
+from tests.support.command import PATIENCE
 from tests.support.monitored import Monitored, with_an_outage
 
 _PROMTOOL = shutil.which("promtool")
@@ -34,7 +35,7 @@ needs_promtool = pytest.mark.skipif(
 
 def promtool(*words: str, given: bytes = b"") -> str:
     assert _PROMTOOL is not None, "promtool is required here: install Debian's prometheus"
-    done = subprocess.run([_PROMTOOL, *words], input=given, capture_output=True, timeout=60, check=False)
+    done = subprocess.run([_PROMTOOL, *words], input=given, capture_output=True, timeout=PATIENCE, check=False)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, said
     return said

@@ -12,7 +12,8 @@ from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.monitor import systemd
 from streamgauge.harness.monitor.health import health
 from streamgauge.harness.monitor.heartbeat import Heartbeat
-from tests.support.alert_servers import LONGEST_WAIT, Answer, Receiver, http_receiver
+from tests.support.alert_servers import Answer, Receiver, http_receiver
+from tests.support.command import PATIENCE
 
 NOBODY = Filled((), Redaction([]))
 
@@ -21,7 +22,7 @@ def test_a_beat_fetches_the_url_once_for_each_good_round(receiver: Receiver) -> 
     heartbeat = Heartbeat(f"{receiver.url}/ping/abcdef", NOBODY, 60.0, print)
     heartbeat.beat()
     receiver.wait_for(1)
-    assert heartbeat.wait(LONGEST_WAIT)
+    assert heartbeat.wait(PATIENCE)
     heartbeat.beat()
     assert [got.path for got in receiver.wait_for(2)] == ["/ping/abcdef"] * 2
 
@@ -33,7 +34,7 @@ def test_a_heartbeat_that_fails_is_told_once_without_its_secret_and_so_is_its_re
     for round_ in range(1, 4):
         heartbeat.beat()
         receiver.wait_for(round_)
-        heartbeat.wait(LONGEST_WAIT)
+        heartbeat.wait(PATIENCE)
     assert [line.partition(":")[0] for line in said] == ["the heartbeat fails", "the heartbeat is sent again"]
     assert "geheimnis" not in str(said)
 
@@ -47,7 +48,7 @@ def test_a_heartbeat_without_an_answer_delays_no_round_and_no_other_heartbeat(re
             heartbeat.beat()
             (got, *_) = receiver.wait_for(round_)[-1:]
         assert got.document[0]["labels"] == {"alertname": "StreamgaugeWatchdog", "severity": "none"}
-        assert len(dead.got) == 1
+        assert len(dead.wait_for(1)) == 1
         dead.ended.set()
 
 
@@ -56,7 +57,7 @@ def test_systemd_gets_one_datagram(tmp_path: Path, abstract: bool) -> None:
     name = f"@streamgauge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{name[1:]}" if abstract else name)
-        listening.settimeout(LONGEST_WAIT)
+        listening.settimeout(PATIENCE)
         assert systemd.notify(systemd.READY, {"NOTIFY_SOCKET": name})
         assert listening.recv(100) == b"READY=1"
 

@@ -28,7 +28,7 @@ from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.reports import status_page
 from tests.support import patient
-from tests.support.alert_servers import LONGEST_WAIT
+from tests.support.command import PATIENCE, free_port
 from tests.support.monitored import CONFIG, START, Monitored, with_an_outage
 
 _SECRET = "a-token-of-more-than-16-characters"
@@ -44,8 +44,7 @@ def served(monitored: Monitored) -> Iterator[str]:
     """The URL of a real process."""
     config = monitored.path.with_name("streamgauge.toml")
     config.write_text(CONFIG)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamgauge.harness.monitor.web", str(config), str(monitored.path), f":{port}"]
     with subprocess.Popen(command) as process:
         try:
@@ -56,10 +55,10 @@ def served(monitored: Monitored) -> Iterator[str]:
 
 
 def _wait_for(url: str) -> None:
-    until = time.monotonic() + 3 * LONGEST_WAIT  # it imports much, on a machine that may be busy
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with suppress(httpx.ConnectError):
-            httpx.get(url, timeout=LONGEST_WAIT)
+            httpx.get(url, timeout=PATIENCE)
             return
         time.sleep(0.05)
     raise AssertionError("it does not listen")
@@ -68,7 +67,7 @@ def _wait_for(url: str) -> None:
 def test_a_process_serves_the_page_the_metrics_and_its_health_to_this_machine_only(
     served: str, monitored: Monitored
 ) -> None:
-    page = httpx.get(served, timeout=LONGEST_WAIT)
+    page = httpx.get(served, timeout=PATIENCE)
     assert page.status_code == 200
     assert "first token" in page.text
     assert "not watching" in page.text, "its judge has not judged for years"
@@ -130,6 +129,7 @@ def test_status_writes_the_same_page_as_a_file(monitored: Monitored, tmp_path: P
     assert "default-src 'none'" in page
 
 
+@pytest.mark.timing
 def test_a_month_of_a_probe_a_second_is_shown_within_200_ms(tmp_path: Path) -> None:
     made = Monitored(tmp_path / "month.db")
     _fill_month(made)
@@ -179,16 +179,16 @@ def test_connections_that_send_nothing_keep_nobody_out(served: str) -> None:
     address = ("127.0.0.1", int(served.rpartition(":")[2]))
     with ExitStack() as stack:
         for _ in range(400):
-            stack.enter_context(socket.create_connection(address, LONGEST_WAIT))
+            stack.enter_context(socket.create_connection(address, PATIENCE))
         for _ in range(3):
-            assert httpx.get(f"{served}/metrics", timeout=LONGEST_WAIT).status_code == 200
+            assert httpx.get(f"{served}/metrics", timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil_name.example", "127.0.0.1@evil.example", "[", "a b", "127.0.0.1.evil.example"])
 def test_a_page_of_another_site_reads_nothing(served: str, host: str) -> None:
-    assert httpx.get(served, headers={"host": host}, timeout=LONGEST_WAIT).status_code == 403
+    assert httpx.get(served, headers={"host": host}, timeout=PATIENCE).status_code == 403
 
 
 def test_a_request_without_end_is_cut_off(served: str) -> None:
     with pytest.raises(httpx.HTTPError):
-        httpx.get(served, headers={"x": "y" * 200_000}, timeout=LONGEST_WAIT)
+        httpx.get(served, headers={"x": "y" * 200_000}, timeout=PATIENCE)

@@ -17,6 +17,7 @@ from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
 from tests.support import patient
+from tests.support.command import PATIENCE
 from tests.support.dialects import PATHS, in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server
 
@@ -158,7 +159,7 @@ def test_the_model_begins_when_the_whole_question_has_arrived() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "Hello?"}]}).encode()
     with (
         reference_server("--preset", "exact", "--ttft", "100ms", "--tokens", "3") as slow,
-        socket.create_connection(("127.0.0.1", int(slow.url.rpartition(":")[2])), 10) as link,
+        socket.create_connection(("127.0.0.1", int(slow.url.rpartition(":")[2])), PATIENCE) as link,
     ):
         link.sendall(b"POST /chat/stream HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body))
         time.sleep(0.3)  # a slow link: the wait is longer than the model's answer
@@ -188,6 +189,7 @@ def test_another_seed_gives_another_answer(client: httpx.Client) -> None:
     assert len(texts) == 2
 
 
+@pytest.mark.timing
 def test_delays_do_not_add_up_over_a_stream(server: ReferenceServer, client: httpx.Client) -> None:
     client.post("/chat/stream", json=BODY, headers={"x-gauge-tokens": "1200"})
     row = server.truth()[-1]

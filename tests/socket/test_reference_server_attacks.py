@@ -13,6 +13,7 @@ import pytest
 from streamgauge.reference_server.delivery import arrivals
 from streamgauge.reference_server.delivery.arrivals import Arrivals
 from tests.support import patient
+from tests.support.command import PATIENCE
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "20")
@@ -29,7 +30,7 @@ def server() -> Iterator[ReferenceServer]:
 
 def connected(server: ReferenceServer) -> socket.socket:
     url = httpx.URL(server.url)
-    return socket.create_connection((url.host, url.port), timeout=20)
+    return socket.create_connection((url.host, url.port), timeout=PATIENCE)
 
 
 def answer(connection: socket.socket) -> bytes:

@@ -29,8 +29,9 @@ from streamgauge.reference_server.model.settings import PRESETS
 from streamgauge.reference_server.model.steps import Step
 from streamgauge.reference_server.truth import TruthLog
 from tests.support import patient
+from tests.support.command import PATIENCE
 from tests.support.dialects import PATHS, TERMINAL, complaint, in_dialect
-from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
+from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 QUESTION = {"messages": [{"role": "user", "content": "Why is the line flat?"}], "model": "m", "max_tokens": 100_000}
@@ -120,9 +121,14 @@ def test_a_request_chooses_how_its_stream_is_flushed(server: ReferenceServer, cl
 # Keep-alives, and early ends
 
 
-def test_a_silent_stream_is_kept_alive_with_comments(client: httpx.Client) -> None:
-    headers = {"x-gauge-ttft": "200ms", "x-gauge-keep-alive": "40ms"}
-    said = client.post("/chat/stream", json=STREAM, headers=headers).text
+def test_a_silent_stream_is_kept_alive_with_comments(server: ReferenceServer, client: httpx.Client) -> None:
+    headers = {"x-gauge-ttft": "10m", "x-gauge-keep-alive": "40ms"}
+    with client.stream("POST", "/chat/stream", json=STREAM, headers=headers) as answer:
+        pieces, said = answer.iter_text(), ""
+        while said.count("\n\n") < 2:
+            said += next(pieces)
+        patient.post(f"{server.url}/streams/{named(answer)}/cancel")
+        said += "".join(pieces)
     assert said.startswith(": keep-alive\n\n: keep-alive\n\n")
     assert said.endswith("data: [DONE]\n\n")
 
@@ -375,8 +381,8 @@ def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> Non
 
 
 def test_a_draining_server_refuses_new_streams_and_lets_running_ones_finish() -> None:
-    with reference_server(*QUICK) as server, patient.Client(base_url=server.url) as client:
-        headers = {"x-gauge-ttft": "0ms", "x-gauge-itl": "20ms", "x-gauge-tokens": "60"}
+    with reference_server(*QUICK, "--drain", "1m") as server, patient.Client(base_url=server.url) as client:
+        headers = {"x-gauge-ttft": "0ms", "x-gauge-itl": "100ms", "x-gauge-tokens": "60"}  # longer than the refusal
         with client.stream("POST", "/v1/messages", json=STREAM, headers=headers) as answer:
             chunks = answer.iter_text()
             said = next(chunks)
@@ -387,7 +393,7 @@ def test_a_draining_server_refuses_new_streams_and_lets_running_ones_finish() ->
             said += "".join(chunks)
         assert len(texts(said)) == 60
         assert said.rstrip().endswith('"message_stop"}')
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_only_the_exact_model_has_no_capacity() -> None:

@@ -16,6 +16,7 @@ import pytest
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.settings import PRESETS
 from tests.support import patient
+from tests.support.command import PATIENCE
 from tests.support.dialects import complaint, in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server, refused
 
@@ -63,7 +64,7 @@ def test_an_answer_of_responses_in_the_background_goes_on_without_its_client_unt
                 assert (refused.status_code, "synchronous" in complaint(refused)) == (400, True)
     url = f"/streams/{ids[True].replace('resp', 'req')}"
     known = client.get(url).json()["tokens"]["generated"]
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + PATIENCE
     while client.get(url).json()["tokens"]["generated"] < known + 5:
         assert time.monotonic() < give_up_at, "it stopped when its client left"
     for _ in range(2):
@@ -107,7 +108,7 @@ def test_a_signal_ends_the_server_cleanly_and_running_streams_get_an_error_and_a
             said = next(chunks)
             server.process.send_signal(number)
             said += "".join(chunks)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         name, data = events(said)[-1]
         assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
         (row,) = map(json.loads, server.log.read_text().splitlines())

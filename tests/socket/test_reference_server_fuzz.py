@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import patient
 from tests.support.reference import reference_server
 
 ANYTHING = st.recursive(
@@ -27,7 +28,7 @@ SETTINGS = ("ttft", "itl", "tokens", "spread", "seed", "flush", "thinking", "too
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
     quick = ("--preset", "exact", "--ttft", "0ms", "--itl", "0ms", "--tokens", "5", "--deadline", "1s")
-    with reference_server(*quick) as server, httpx.Client(base_url=server.url, timeout=20) as running:
+    with reference_server(*quick) as server, patient.Client(base_url=server.url) as running:
         yield running
 
 

@@ -159,7 +159,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
 
 
 def test_an_answer_that_ends_without_subscribers_is_kept_for_the_grace_and_then_wasted() -> None:
-    short = SLOW | {"x-gauge-resumable": "5s"}
+    short = SLOW | {"x-gauge-resumable": "10s"}
     with reference_server(*QUICK) as server, patient.Client(base_url=server.url) as client:
         lost, _ = dropped(client, "/chat/stream", 1, **short)
         id, said = dropped(client, "/chat/stream", 1, **short)
@@ -228,7 +228,7 @@ def test_a_subscriber_that_reads_nothing_does_not_delay_others(idle: str) -> Non
         reference_server(
             *QUICK, "--resumable", "30s", "--send-buffer", "8192", "--idle", idle, "--drain", "0s"
         ) as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
+        patient.Client(base_url=server.url) as client,
         client.stream("POST", "/chat/stream", json=STREAM, headers=ENDLESS | SLOW) as answer,
         socket.socket() as stuck,
     ):

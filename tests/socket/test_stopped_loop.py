@@ -14,6 +14,7 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.socket.conftest import READERS, read_with
 from tests.support.busy import first
+from tests.support.command import PATIENCE
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -39,7 +40,7 @@ def prompt(peer: Peer) -> None:
     """Everything in the stop."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(30)
+    assert standing.wait(PATIENCE)
     peer.send(*(chunk(token(number)) for number in range(3)), chunk(DONE) + LAST)
 
 
@@ -47,7 +48,7 @@ def dawdling(peer: Peer) -> None:
     """A token in the stop, and the rest in it when the deadline has passed."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(30)
+    assert standing.wait(PATIENCE)
     peer.send(chunk(token(1)))
     time.sleep(DEADLINE / 1e9)
     peer.send(chunk(token(2)), chunk(DONE) + LAST)
@@ -57,7 +58,7 @@ def late(peer: Peer) -> None:
     """Everything in the stop when the deadline has passed."""
     peer.request()
     peer.send(CHUNKED)
-    assert standing.wait(30)
+    assert standing.wait(PATIENCE)
     time.sleep(DEADLINE / 1e9)
     peer.send(chunk(token(1)), chunk(DONE) + LAST)
 
@@ -216,7 +217,7 @@ def stop() -> None:
 def test_a_connection_that_the_kernel_made_in_time_is_no_timeout() -> None:
     with scripted(prompt) as server:
         stopping = gevent.spawn(stop)  # begins when the stream first waits: for its connection
-        seen = observe(server.url, timeouts={"connect": "1s"})
+        seen = observe(server.url, timeouts={"connect": "3s"})
         stopping.join()
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
 
@@ -226,8 +227,8 @@ def test_a_name_that_was_resolved_while_the_loop_stood_still_is_no_time_out() ->
     """Nor is there less time to connect: nobody could, while the loop stood still."""
     with scripted(prompt) as server:
         stopping = gevent.spawn(stop)
-        found = observe(server.url.replace("127.0.0.1", "localhost"), timeouts={"connect": "2s"}, verify=False)
+        found = observe(server.url.replace("127.0.0.1", "localhost"), timeouts={"connect": "3s"}, verify=False)
         stopping.join()
     assert found.outcome is Outcome.COMPLETED, found.detail
     assert found.resolved_at is not None
-    assert found.resolved_at - (found.started_at or 0) < STOP * 1e9 / 2, "when it came, not when the loop went on"
+    assert found.resolved_at - (found.started_at or 0) < STOP * 1e9, "when it came, not when the loop went on"

@@ -22,7 +22,7 @@ from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome
 from tests.support import stacks
-from tests.support.command import free_port
+from tests.support.command import PATIENCE, free_port
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -310,7 +310,7 @@ def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(t
     def busy() -> None:
         while not ready.is_set():
             gevent.sleep(0.001)
-        sent.wait(10)  # not gevent's: the loop stands still
+        sent.wait(PATIENCE)  # not gevent's: the loop stands still
 
     with scripted(script, tls=tls) as server:
         person = client(server.url, clock=clock, verify=False)
@@ -346,8 +346,9 @@ def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, 
         person.close()
     assert (seen.outcome, content(seen), seen.unstamped_reads) == (Outcome.COMPLETED, 3, 0)
     arrived = [clock.origin + each.at for each in seen.chunks if each.kind in CONTENT]
+    # 5 ms: a kernel under load may leave the receiver's half for a moment later.
     assert all(
-        before <= at + 50_000 and at <= after + 1_000_000 for at, (before, after) in zip(arrived, sent, strict=True)
+        before <= at + 50_000 and at <= after + 5_000_000 for at, (before, after) in zip(arrived, sent, strict=True)
     )
 
 

@@ -14,6 +14,7 @@ from streamgauge.harness.drive.wire.tls import Plain, Tls
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome
+from tests.support.command import PATIENCE
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -50,7 +51,7 @@ def decrypts_slowly(patch: pytest.MonkeyPatch, begins: threading.Event, ends: th
         plain = real(self, data, places)
         if plain.data.endswith(LAST) and not begins.is_set():
             begins.set()
-            assert ends.wait(10)
+            assert ends.wait(PATIENCE)
             time.sleep(0.03)  # if the reading thread could read, it has
         return plain
 
@@ -68,7 +69,7 @@ def test_other_streams_are_read_while_one_is_decrypted(tls: ssl.SSLContext, monk
             peer.send(WHOLE)
             return []
         peer.send(CHUNKED)
-        assert begins.wait(10)
+        assert begins.wait(PATIENCE)
         for piece in map(token, range(5)):
             peer.send(chunk(piece))
             time.sleep(0.02)
@@ -101,7 +102,7 @@ def test_what_comes_while_the_end_is_decrypted_does_not_spoil_the_next_answer(
     def script(peer: Peer) -> None:
         while peer.request():
             peer.send(WHOLE)
-            begins.wait(10)
+            begins.wait(PATIENCE)
             if not ends.is_set():
                 peer.send(CHUNKED)
                 ends.set()

@@ -18,6 +18,7 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome
 from tests.support import stacks
+from tests.support.command import PATIENCE
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -136,16 +137,16 @@ def test_a_connection_that_breaks_before_the_handshake_is_unreachable_and_says_s
     connected, gone = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
-        assert connected.wait(10)
+        assert connected.wait(PATIENCE)
         peer.reset()
         gone.set()
 
     with scripted(script) as server:
         endpoint, connection = Endpoint.of(over_tls(server.url)), Connection()
-        until = time.monotonic_ns() + 10_000_000_000
+        until = time.monotonic_ns() + PATIENCE * 1_000_000_000
         connection.open(endpoint, until)
         connected.set()
-        assert gone.wait(10)
+        assert gone.wait(PATIENCE)
         with pytest.raises(Broken, match="the connection broke in the TLS handshake: ") as broken:
             connection.secure(endpoint, until)
         connection.close()

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from streamgauge.reference_server.model.tools import TOOLS
@@ -27,7 +26,7 @@ def server() -> Iterator[ReferenceServer]:
 def events(server: ReferenceServer, *names: str, tool_turns: int) -> list[tuple[str, str]]:
     """Name and data of each event of an answer with these tools on offer."""
     body = {"messages": [{"role": "user", "content": PROMPT}], "tools": names}
-    answer = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": str(tool_turns)}, timeout=20)
+    answer = patient.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": str(tool_turns)})
     blocks = [block.split("\n", 1) for block in answer.text.removesuffix("\n\n").split("\n\n")]
     named = [block if block[0].startswith("event:") else ["event: ", "\n".join(block)] for block in blocks]
     return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in named]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamgauge.harness.config.load import load
-from tests.support.command import try_, until
+from tests.support.command import PATIENCE, try_, until
 from tests.support.hostile import CHUNKED, LAST, Peer, asked, chunk, held, scripted
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -241,7 +241,7 @@ def test_ctrl_c_shows_what_has_come(folder: Path) -> None:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         until(lambda: other.peers and other.peers[0].sent and not _unread(other.peers[0]))
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "")
     assert "? INTERRUPTED: you did not wait for the end; this is what came until then" in output
     assert "Hello" in output

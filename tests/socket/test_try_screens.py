@@ -249,7 +249,7 @@ def test_a_stream_of_a_new_protocol_is_recognised_by_another(server: ReferenceSe
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_reference_server(server: ReferenceServer, folder: Path, fault: str) -> None:
     if fault == "silence":
-        (folder / "streamgauge.toml").write_text('[target.timeouts]\nidle = "400ms"\n')
+        (folder / "streamgauge.toml").write_text('[target.timeouts]\nidle = "3s"\n')
     asked_for = f"{fault}{FAULT_ARGUMENTS.get(fault, '' if fault.startswith('http_') else '@3')}"
     result = try_("--host", server.url, "--header", f"x-gauge-fault: {asked_for}")
     compare(f"fault_{fault}", result)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support import patient
+from tests.support.command import PATIENCE, free_port
 from tests.support.reference import events, refused, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
 
@@ -127,19 +128,24 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def scripted() -> Iterator[httpx.Client]:
-    """A client of a server in front of `Scripted`."""
+def upstream() -> Iterator[str]:
+    """The URL of `Scripted`."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as service:
         thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        url = f"http://127.0.0.1:{service.server_port}"
-        with (
-            in_front_of(url, "--upstream-silence", "300ms") as server,
-            httpx.Client(base_url=server.url, timeout=20, headers={"x-api-key": "theirs"}) as client,
-        ):
-            yield client
+        yield f"http://127.0.0.1:{service.server_port}"
         service.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def scripted(upstream: str) -> Iterator[httpx.Client]:
+    """A client of a server in front of it."""
+    with (
+        in_front_of(upstream) as server,
+        patient.Client(base_url=server.url, headers={"x-api-key": "theirs"}) as client,
+    ):
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -196,8 +202,9 @@ def test_an_answer_that_the_upstream_does_not_finish_ends_with_an_error(scripted
     assert whole.status_code == 502
 
 
-def test_an_upstream_that_is_silent_is_given_up(scripted: httpx.Client) -> None:
-    refused = scripted.post("/v1/messages", json=LONG | {"model": "silent"})
+def test_an_upstream_that_is_silent_is_given_up(upstream: str) -> None:
+    with in_front_of(upstream, "--upstream-silence", "300ms") as server:
+        refused = patient.post(f"{server.url}/v1/messages", json=LONG | {"model": "silent"})
     assert refused.status_code == 504
     assert refused.json()["error"] == {"type": "timeout_error", "message": "the upstream was silent for too long"}
 
@@ -207,7 +214,7 @@ def test_an_upstream_that_does_not_begin_in_time_is_given_up(scripted: httpx.Cli
     asked = LONG | {"model": "never begins"}
     refused = scripted.post("/v1/messages", json=asked, headers={"x-gauge-deadline": "100ms"})
     assert refused.status_code == 504
-    assert Scripted.left.wait(10)
+    assert Scripted.left.wait(PATIENCE)
 
 
 def test_a_client_that_leaves_before_the_upstream_has_begun_ends_the_call(scripted: httpx.Client) -> None:
@@ -220,13 +227,12 @@ def test_a_client_that_leaves_before_the_upstream_has_begun_ends_the_call(script
             f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
         )
         wait_for(lambda: Scripted.asked.get("model") == "never begins")
-    assert Scripted.left.wait(10)
-    assert scripted.get("/healthz").json()["active"] == 0
+    assert Scripted.left.wait(PATIENCE)
+    wait_for(lambda: scripted.get("/healthz").json()["active"] == 0)
 
 
 def test_an_upstream_that_cannot_be_reached_is_a_bad_gateway() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     with in_front_of(f"http://127.0.0.1:{port}") as server:
         refused = patient.post(f"{server.url}/v1/messages", json=LONG)
         assert refused.status_code == 502

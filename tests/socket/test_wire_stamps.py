@@ -16,6 +16,7 @@ from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.command import PATIENCE
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -119,7 +120,7 @@ def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, lis
         peer.send(chunk(token(0)))
         pause()
         ready.set()
-        assert blocked.wait(10)
+        assert blocked.wait(PATIENCE)
         for number in range(1, 1 + missed):
             peer.send(chunk(token(number)))
             pause()
@@ -136,7 +137,7 @@ def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, lis
         while not ready.is_set():
             gevent.sleep(0.001)
         blocked.set()
-        sent.wait(10)  # not gevent's: the loop stands still
+        sent.wait(PATIENCE)  # not gevent's: the loop stands still
 
     with scripted(script) as server:
         person = client(server.url, clock=clock)
@@ -209,7 +210,7 @@ def test_the_loop_reads_between_the_decoding_of_streams_that_end_together() -> N
 
     def script(peer: Peer) -> None:
         asked_for.append(peer.request())
-        all_asked.wait(10)
+        all_asked.wait(PATIENCE)
         peer.send(long)
 
     polls: list[float] = []  # CPU time of this thread before each poll

@@ -12,7 +12,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LONGEST_WAIT = 300  # seconds
+from tests.support.command import PATIENCE
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Receiver:
 
     def wait_for(self, count: int) -> list[Got]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.got) >= count, LONGEST_WAIT), f"only {len(self.got)} came"
+            assert self.changed.wait_for(lambda: len(self.got) >= count, PATIENCE), f"only {len(self.got)} came"
             return list(self.got)
 
 
@@ -70,7 +70,7 @@ def http_receiver() -> Iterator[Receiver]:
                 receiver.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 receiver.changed.notify_all()
             if answer.hangs:
-                receiver.ended.wait(LONGEST_WAIT)
+                receiver.ended.wait(PATIENCE)
                 self.close_connection = True
                 return
             self.send_response(answer.status)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.alert_servers import LONGEST_WAIT
+from tests.support.command import PATIENCE
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 REQUIRED = os.environ.get("ALERTMANAGER") == "required"  # as in CI, where a skipped test would pass unseen
@@ -43,7 +43,7 @@ def alertmanager(folder: Path, notified: str) -> Iterator[str]:
 
 
 def _listens(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    until = time.monotonic() + LONGEST_WAIT
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()
         for word in log.read_text().split():

@@ -29,13 +29,15 @@ from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, StreamObservation
+from tests.support.command import PATIENCE
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 UNTIL_CLOSED = HEAD + b"connection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST = b"0\r\n\r\n"
-_GIVE_UP = 30  # seconds until a test that hangs fails instead
+# Of a target, unless the test says so: its own five seconds for a connection can be too few on a busy machine.
+_TIMEOUTS = dict.fromkeys(("connect", "first_token", "idle"), f"{PATIENCE}s")
 _ESTABLISHED = b"\1"  # `tcpi_state` of Linux
 _RECEIVED, _SENT, _SENT_AGAIN = 128, 200, 208  # see `_tcp`
 
@@ -100,7 +102,7 @@ class Peer:
 
         Only on Linux, whose sockets tell how many bytes came and how many of them nobody has read.
         """
-        give_up_at = time.monotonic() + _GIVE_UP
+        give_up_at = time.monotonic() + PATIENCE
         while not _has_read(self.sock) and self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _ESTABLISHED:
             assert time.monotonic() < give_up_at, "the client does not read"
             time.sleep(0.0005)
@@ -182,11 +184,11 @@ class Server:
             with contextlib.suppress(OSError):
                 peer.sock.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
-            thread.join(_GIVE_UP)
+            thread.join(PATIENCE)
 
     def result(self) -> Any:
         """What the first connection's script returned, once it has."""
-        return self.first.result(2 * _GIVE_UP)
+        return self.first.result(2 * PATIENCE)
 
 
 @contextlib.contextmanager
@@ -217,7 +219,7 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
                 sock, _ = listener.accept()
             except OSError:
                 return
-            sock.settimeout(_GIVE_UP)
+            sock.settimeout(PATIENCE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock)
             number = len(server.peers)
@@ -233,7 +235,7 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
         yield server
     finally:
         listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which closing alone does not
-        acceptor.join(_GIVE_UP)
+        acceptor.join(PATIENCE)
         listener.close()
         server.hang_up()
     if server.faults:
@@ -265,7 +267,7 @@ def target(timeouts: dict[str, str] | None = None, limits: dict[str, int] | None
     """A target of plain SSE; timeouts are written as in streamgauge.toml."""
     return Target(
         **{"protocol": "plain_sse", **settings},
-        timeouts=Timeouts(**{name: Duration.parse(text) for name, text in (timeouts or {}).items()}),
+        timeouts=Timeouts(**{name: Duration.parse(text) for name, text in {**_TIMEOUTS, **(timeouts or {})}.items()}),
         limits=Limits(**(limits or {})),
     )
 

@@ -4,10 +4,10 @@ from functools import partial
 
 import httpx
 
-_PATIENCE = 300  # seconds
+from tests.support.command import PATIENCE
 
-get = partial(httpx.get, timeout=_PATIENCE)
-post = partial(httpx.post, timeout=_PATIENCE)
-request = partial(httpx.request, timeout=_PATIENCE)
-stream = partial(httpx.stream, timeout=_PATIENCE)
-Client = partial(httpx.Client, timeout=_PATIENCE)
+get = partial(httpx.get, timeout=PATIENCE)
+post = partial(httpx.post, timeout=PATIENCE)
+request = partial(httpx.request, timeout=PATIENCE)
+stream = partial(httpx.stream, timeout=PATIENCE)
+Client = partial(httpx.Client, timeout=PATIENCE)

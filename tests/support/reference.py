@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.command import PATIENCE
 from tests.support.forks import Forked, forks
 from tests.support.late import Late
 
 _main = Late("streamgauge.reference_server.__main__")
 _REPOSITORY = Path(__file__).parents[2]
-_PATIENCE = 300  # seconds
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def met(server: ReferenceServer) -> dict[str, float]:
 
 def wait_for(true: Callable[[], bool]) -> None:
     """AssertionError when it is not true within minutes, in which a program starts on any machine."""
-    give_up_at = time.monotonic() + _PATIENCE
+    give_up_at = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < give_up_at, "waited for too long"
         time.sleep(0.01)  # leave the core to what is waited for

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from select import select
 
+from tests.support.command import PATIENCE
 from tests.support.priority import ordinary
 
 _PIECES = re.compile(r"\x1b\[(\d*)([A-Za-z])|\x1b\[[\d;]*m|([\r\n])|([^\x1b\r\n]+)")
-_PATIENCE = 180  # seconds until the program is killed
 
 
 class Terminal:
@@ -83,7 +83,7 @@ class Program:
 
     def until(self, seen: Callable[[str], bool]) -> None:
         """Read until the terminal shows this."""
-        give_up_at = time.monotonic() + _PATIENCE
+        give_up_at = time.monotonic() + PATIENCE
         while not seen(self.terminal.text):
             if time.monotonic() > give_up_at or not self._read():
                 raise AssertionError(self.terminal.text)
@@ -93,7 +93,7 @@ class Program:
 
     def end(self) -> int:
         """Read to its end; its exit code."""
-        give_up_at = time.monotonic() + _PATIENCE
+        give_up_at = time.monotonic() + PATIENCE
         while self._read():
             if time.monotonic() > give_up_at:
                 os.kill(self._pid, signal.SIGKILL)
@@ -101,7 +101,7 @@ class Program:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
     def _read(self) -> bool:
-        if not select([self._file], [], [], _PATIENCE)[0]:
+        if not select([self._file], [], [], PATIENCE)[0]:
             return False
         try:
             data = os.read(self._file, 65_536).decode(errors="replace")
