@@ -6,14 +6,21 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.relay import Relay, relay
 from tests.support.reference import ReferenceServer, reference_server
 
-PACE = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "80", "--resumable", "30s")
+PACE = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "80", "--resumable", "5m")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
     with reference_server(*PACE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def relayed(server: ReferenceServer) -> Iterator[Relay]:
+    with relay(server.url) as running:
         yield running
 
 
@@ -30,15 +37,21 @@ def words(turn: Locator) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["reset@20", "cut@20", "close@20", "cut_event@20", "repeat@20"])
-def test_a_dropped_answer_is_resumed_and_becomes_whole(page: Page, server: ReferenceServer, fault: str) -> None:
-    page.goto(server.url)
+def test_a_dropped_answer_is_resumed_and_becomes_whole(
+    page: Page, server: ReferenceServer, relayed: Relay, fault: str
+) -> None:
+    page.goto(relayed.url)
     page.get_by_label("Fault").fill("")
     turn = asked(page)
     expect(turn.locator(".meta")).to_contain_text("complete")
     whole = words(turn)
     page.get_by_label("Fault").fill(fault)
     page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".turn")).to_have_count(0)
+    relayed.may_end.clear()
     turn = asked(page)
+    expect(turn.locator(".text")).to_contain_text(re.compile(r"\w+"))  # otherwise there is nothing to resume from
+    relayed.may_end.set()
     expect(turn.locator(".meta")).to_contain_text("80 tokens · complete")
     assert words(turn) == whole
     assert server.truth()[-1]["outcome"] == "completed"
