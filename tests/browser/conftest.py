@@ -42,7 +42,7 @@ def page(tab: Page) -> Iterator[Page]:
     """A tab with the size of a laptop and light colours. It may load only from the origin of its page."""
     tab.goto("about:blank")
     tab.set_viewport_size({"width": 1280, "height": 800})
-    tab.emulate_media(media="screen", color_scheme="light", reduced_motion="no-preference")
+    tab.emulate_media(media="null", color_scheme="light", reduced_motion="no-preference")
     with _watched(tab):
         yield tab
 

@@ -209,7 +209,6 @@ def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> N
     report.emulate_media(media="print")
     expect(report.locator(".chosen")).to_contain_text("Only network slow_4g")
     expect(report.locator("nav")).to_be_hidden()
-    report.emulate_media(media="screen")
 
 
 def test_nothing_is_wider_than_the_window(report: Page) -> None:
