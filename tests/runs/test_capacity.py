@@ -49,7 +49,7 @@ def searched(url: str, tmp_path_factory: pytest.TempPathFactory) -> Searched:
     (folder / "streamgauge.toml").write_text(CONFIG)
     ended = command(
         "streamgauge", "capacity", url, "--at-least", 2, "--max-users", 6, "--db", "run.db", "--json", "found.json",
-        "--output", "markdown=found.md", "--output", "junit=found.xml", "--max-minutes", 3, cwd=folder,
+        "--output", "markdown=found.md", "--output", "junit=found.xml", "--max-minutes", 20, cwd=folder,
     )  # fmt: skip
     said = ended.stdout + ended.stderr
     assert (folder / "found.json").exists(), said
@@ -90,6 +90,7 @@ def test_every_output_says_the_same(searched: Searched) -> None:
     assert suite.find(".//failure") is None
 
 
+@pytest.mark.usefixtures("before_others")
 def test_an_open_load_is_searched_by_its_rate(tmp_path: Path) -> None:
     # A level is watched for ten times the longest wait that is allowed.
     (tmp_path / "streamgauge.toml").write_text(CONFIG.replace("10s", "1s"))
@@ -97,7 +98,7 @@ def test_an_open_load_is_searched_by_its_rate(tmp_path: Path) -> None:
     with reference_server(*FAST, "--capacity", "0") as server:
         ended = command(
             "streamgauge", "capacity", server.url, "--open", "--sweep", "15", "--max-users", 100, "--json",
-            "found.json", "--report", "found.html", "--max-minutes", 2, cwd=tmp_path,
+            "found.json", "--report", "found.html", "--max-minutes", 20, cwd=tmp_path,
         )  # fmt: skip
     found = json.loads((tmp_path / "found.json").read_text())
     assert (ended.returncode, found["unit"], found["proven"]) == (0, "streams per minute", 15 * 60), ended.stdout
@@ -111,7 +112,7 @@ def test_an_open_load_is_searched_by_its_rate(tmp_path: Path) -> None:
 
 def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "streamgauge.toml").write_text(CONFIG)
-    words = ("--json", "found.json", "--max-minutes", 2, "--db", "run.db")
+    words = ("--json", "found.json", "--max-minutes", 20, "--db", "run.db")
     with (
         reference_server(*FAST, "--capacity", "0") as server,
         running("streamgauge", "capacity", server.url, *words, cwd=tmp_path, COLUMNS="200") as search,

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.busy import ended_well
 from tests.support.command import count, invoke, rows
 from tests.support.killed import Killed, kill, plans, sent_to
 from tests.support.reference import reference_server
@@ -62,7 +61,8 @@ def test_nothing_goes_on_after_a_kill_and_what_survives_says_so(killed: Killed) 
     assert killed.left == [], "processes that the killed one had started"
     assert "Traceback" not in killed.said, killed.said
     if not killed.in_time:
-        assert ended_well(killed.exit_code, killed.database), killed.said
+        assert killed.exit_code in {0, 3}, killed.said  # 3: a busy machine kept so short a run from its load
+        assert status_of(killed) == "finished"
     elif killed.plan.victim in {"local", "master"}:
         assert killed.exit_code == 2
         assert "the process -m streamgauge.harness.run was killed by SIGKILL" in killed.said

@@ -1,6 +1,7 @@
 """The shipped scenarios in short runs against the reference server, and their record."""
 
 import ast
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamgauge.harness.drive.prompts import handbook
-from tests.support.command import FAILED, command, locust_in_forks, rows
+from tests.support.command import FAILED, command, count, enough, rows, running, until, until_told_beside
 from tests.support.reference import ReferenceServer, reference_server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,18 +45,32 @@ OWN_RUN = ("noisy_neighbour",)  # below; it has a shape, too
 TOGETHER = [path for path in SCENARIOS if path.stem not in {*SHAPED, *ELSEWHERE, *OWN_RUN}]
 
 
+def users_of(path: Path) -> list[str]:
+    """The names of a scenario's users."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    return [one.name for one in classes if "abstract = True" not in ast.unparse(one)]
+
+
 @pytest.fixture(scope="module")
 def runs(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the databases of one Locust with all scenarios that have no shape, and of one for each shape."""
     folder = tmp_path_factory.mktemp("runs")
-    run = ("--headless", "-H", server.url, "-t", "4s", "--gauge-db")
-    ended = locust_in_forks(
-        [
-            (*run, "crowd.db", "-f", ",".join(map(str, TOGETHER)), "-u", 60, "-r", 60),
-            *((*run, f"{name}.db", "-f", REPOSITORY / f"scenarios/{name}.py") for name in SHAPED),
-        ],
-        folder,
-    )
+    load = ("-u", 60, "-r", 60)
+    files = {"crowd": TOGETHER, **{name: [REPOSITORY / f"scenarios/{name}.py"] for name in SHAPED}}
+    with contextlib.ExitStack() as stack:
+        programs = [
+            stack.enter_context(running(
+                "locust", "--headless", "-H", server.url, "--gauge-db", f"{name}.db",
+                "-f", ",".join(map(str, [*paths, until_told_beside(folder)])), *(load if name == "crowd" else ()),
+                cwd=folder,
+            ))
+            for name, paths in files.items()
+        ]  # fmt: skip
+        everybody = sum(len(users_of(path)) for path in TOGETHER)
+        until(lambda: count(folder / "crowd.db", "(SELECT DISTINCT user FROM streams)") == everybody)
+        until(lambda: all(count(folder / f"{name}.db", "streams") for name in SHAPED))
+        enough(folder)
+        ended = [program.ended() for program in programs]
     assert [one.returncode for one in ended] == [3] * len(ended), "without rules, no run passes"
     return folder
 
@@ -63,8 +78,7 @@ def runs(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> P
 class TestOfAllTogether:
     @pytest.mark.parametrize("path", TOGETHER, ids=lambda path: path.stem)
     def test_every_scenario_runs(self, path: Path, runs: Path) -> None:
-        classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
-        users = [one.name for one in classes if "abstract = True" not in ast.unparse(one)]
+        users = users_of(path)
         assert users
         found = rows(runs / "crowd.db", f"SELECT user, count(*), sum({FAILED}) FROM streams GROUP BY user")
         seen = {user: (begun > 0, failed) for user, begun, failed in found}

@@ -19,6 +19,8 @@ short_of_cores = Late("streamgauge.harness.judge.verdict.short_of_cores")
 
 _BUSY = "the machine was busy with other work"  # of a verdict: judge/verdict/short_of_cores.py
 
+_STARTED_LATE = ("were started late", "could not be started")  # of users: judge/verdict/less_load.py
+
 
 def again_if_busy(
     attempt: "Callable[[], subprocess.CompletedProcess[str]]",
@@ -53,8 +55,8 @@ def first() -> Iterator[None]:
 def ended_well(code: int | None, database: Path) -> bool:
     """Of a test that asks for other things than the verdict: whether the run was MET, or was only kept from its cores.
 
-    Such a run is INVALID since it was late because of other programs. No stream, no load and no time may be missing
-    from it, and no rule missed: that would be another reason.
+    Such a run is INVALID since it, or its users, were late because of other programs. No stream, no worker and no time
+    may be missing from it, and no rule missed: that would be another reason.
     """
     return code == 0 or (code == 3 and _only_late(database))
 
@@ -65,10 +67,12 @@ def _only_late(database: Path) -> bool:
         vitals = {name: opened.vital(found.run.id, name) for name in validity.EVIDENCE}
     evidence = validity.Evidence(found.run, found.totals, found.distributions, vitals, found.warm_up, cold_start="")
     statuses = {verdict.status for verdict in found.verdicts}
+    doubts = validity.doubts_of_good_figures(evidence)
+    of_start = [doubt for doubt in doubts if any(words in doubt for words in _STARTED_LATE)]
     return (
         found.verdict is judgement.RunVerdict.INVALID
-        and bool(short_of_cores.explained(found.run, vitals))
-        and not validity.doubts_of_good_figures(evidence)
+        and bool(of_start or short_of_cores.explained(found.run, vitals))
+        and doubts == of_start
         and sla.RuleStatus.MISSED not in statuses
     )
 

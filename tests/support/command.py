@@ -80,6 +80,13 @@ def until_told(scenario: str = HASTY) -> str:
     return scenario + _UNTIL_TOLD
 
 
+def until_told_beside(folder: Path) -> Path:
+    """A scenario file beside others, which makes their run one of `until_told`."""
+    path = folder / "told.py"
+    path.write_text(_UNTIL_TOLD)
+    return path
+
+
 def enough(folder: Path) -> None:
     """Tell a run of `until_told` to end as it would at the end of its time."""
     (folder / "enough").touch()
