@@ -1,13 +1,21 @@
 /* Follows the framing of what was read, up to its first unusual byte: HTTP's chunks, and TLS records, whose headers are not
- * encrypted. Python's HTTP parser handles the headers of an answer and everything unusual in its chunked transfer coding. C
+ * encrypted. Python's HTTP parser handles the head of an answer and everything unusual in its chunked transfer coding. C
  * follows ordinary chunks to know how many bytes of the body each read has. If the inbox is `stripped`, C also removes the
- * framing. TLS records are decrypted by Python, many at a time, so C notes when each was complete.
+ * framing. It may begin with both by itself after a head that is usual, so that Python gets head and body together at the end.
+ * TLS records are decrypted by Python, many at a time, so C notes when each was complete.
  */
 #include "framing.h"
 
+#include <ctype.h>
+#include <stddef.h>
 #include <string.h>
+#include <strings.h>
+
+#define STATUS "HTTP/1.1 200 "
 
 enum {
+    STATUS_BYTES = sizeof STATUS - 1,
+    LINES = 100,         /* of a usual head, at most; Python has a higher limit */
     LONGEST = 32,        /* bytes of a chunk-size line; a longer one, such as one of many zeros, is left to Python's parser */
     HEADER = 5,          /* bytes of a TLS record's header: its type, a version, and the length of what follows */
     LARGEST = 18432,     /* bytes that may follow in the record of any version: 2^14 and 2048 */
@@ -72,8 +80,56 @@ int sg_count(struct inbox *inbox, char *data, int length) {
     return inbox->counted = follow(inbox, data, data + length);
 }
 
+/* Where the line at `at` ends: at a CR LF, before which all is printable. NULL: it has no such end. */
+static const char *line_end(const char *at, const char *end) {
+    while (at < end && (*at == '\t' || (*at >= ' ' && *at <= '~'))) at++;
+    return end - at >= 2 && at[0] == '\r' && at[1] == '\n' ? at : NULL;
+}
+
+static int is(const char *word, const char *at, const char *end) {
+    return end - at == (ptrdiff_t)strlen(word) && !strncasecmp(at, word, end - at);
+}
+
+/* Whether a usual head may have this header: it says nothing of another length, or of an encoding. Sets `*chunked` at the one
+ * that says that chunks follow. */
+static int usual_header(const char *name, const char *end, int *chunked) {
+    const char *colon = name;
+    while (isalnum((unsigned char)*colon) || *colon == '-') colon++;
+    if (colon == name || *colon != ':') return 0;
+    if (is("content-length", name, colon) || is("content-encoding", name, colon)) return 0;
+    if (!is("transfer-encoding", name, colon)) return 1;
+    const char *value = colon[1] == ' ' ? colon + 2 : colon + 1;
+    return !*chunked && (*chunked = is("chunked", value, end));
+}
+
+/* Bytes of the head at `begin` if it is whole and usual: of HTTP/1.1, with status 200, without a byte that parsers read in
+ * different ways, and followed by chunks. 0: Python's parser has to look at it. */
+static int64_t usual_head(const char *begin, const char *end) {
+    const char *line = begin, *stop;
+    int chunked = 0;
+    if (end - begin < STATUS_BYTES || memcmp(begin, STATUS, STATUS_BYTES)) return 0;
+    for (int lines = 0; lines < LINES && (stop = line_end(line, end)); lines++, line = stop + 2) {
+        if (stop == line) return chunked ? stop + 2 - begin : 0;
+        if (lines && !usual_header(line, stop, &chunked)) return 0;
+    }
+    return 0;
+}
+
+/* Remove the framing from the end of this head on, and report nothing that needs no decision. */
+static void begin_after(struct inbox *inbox, struct read head) {
+    inbox->head = head;
+    inbox->length = head.end;
+    inbox->body = inbox->chunk_left = inbox->state = inbox->report_all = 0;
+    inbox->counted = inbox->stripped = 1;
+}
+
 /* Count the data of one read, at `fresh`, and store its times. Returns whether C has come to a part that it cannot count. */
 int keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
+    int64_t head = inbox->unattended ? usual_head(fresh, fresh + size) : 0;
+    inbox->unattended = 0;
+    if (head) begin_after(inbox, (struct read){head, stamp, inbox->seen});
+    fresh += head;
+    size -= head;
     int64_t before = inbox->body, end = before;
     int counted = inbox->counted;
     if (!inbox->stripped) inbox->length += size;

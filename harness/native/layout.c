@@ -37,6 +37,7 @@ static const struct number NUMBERS[] = {
     OFFSET(read, stamp),
     OFFSET(read, seen),
     LENGTH(inbox),
+    OFFSET(inbox, head),
     OFFSET(inbox, counted),
     OFFSET(inbox, state),
     OFFSET(inbox, reported),

@@ -50,6 +50,8 @@ struct inbox {
     int64_t chunk_left; /* bytes of the current chunk that have not arrived */
     int64_t allowance;  /* bytes that may still be read; Python sets it */
     int64_t received;   /* bytes read from the socket, framing included, that Python has not taken */
+    struct read head;   /* `end`: bytes of the answer's head at the beginning of `raw`, if C has read it; 0: it has not */
+    int32_t unattended; /* if the first read has all of a usual head, do not report it, and remove the framing from there on */
     int32_t counted;    /* `body` is correct, and C goes on counting */
     int32_t stripped;   /* `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line */
     int32_t tail;

@@ -41,6 +41,8 @@ class Inbox(ctypes.Structure):
         ("chunk_left", c_int64),
         ("allowance", c_int64),  # bytes that may still be read
         ("received", c_int64),  # bytes read from the socket, framing included, that Python has not taken
+        ("head", Read),  # `end`: bytes of the answer's head at the beginning of `raw`, if C has read it; 0: it has not
+        ("unattended", c_int32),  # do not report a usual head, and remove the framing from there on
         ("counted", c_int32),  # `body` is correct, and C goes on counting
         ("stripped", c_int32),  # `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line
         ("tail", c_int32),
@@ -183,7 +185,7 @@ def numbers() -> dict[str, int]:
 # The fields whose offsets are compared: a field that is added, removed or moved shifts one of them.
 _CHECKED = {
     "read": ("end", "stamp", "seen"),
-    "inbox": ("counted", "state", "reported", "count", "records", "marker_lengths", "reads", "raw"),
+    "inbox": ("head", "counted", "state", "reported", "count", "records", "marker_lengths", "reads", "raw"),
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
     "content": ("text", "room"),

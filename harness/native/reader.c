@@ -150,6 +150,7 @@ static int read_once(struct inbox *inbox, int *more) {
     inbox->full = lost || RAW - used < LEAST || inbox->count == READS || inbox->allowance < SEGMENT;
     if (inbox->records && inbox->count == before) return inbox->full; /* no whole record: there is nothing to decrypt */
     if (inbox->report_all || inbox->full || told) return 1;
+    if (from < inbox->raw + inbox->head.end) from = inbox->raw + inbox->head.end;
     return marked(inbox, from, inbox->raw + used);
 }
 

@@ -39,6 +39,12 @@ def written(random: Random) -> bytes:
     return mutated(random, b"".join(chunks) + random.choice(_ENDS), _STRANGE)
 
 
+def ordinary(random: Random) -> bytes:
+    """A whole body without anything strange."""
+    parts = [random.randbytes(random.randint(1, 300)) for _ in range(random.randint(1, 9))]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
 def case(random: Random) -> None:
     sent, inbox, response = written(random), Inbox(), Response()
     counted = library.LIBRARY.sg_count(ctypes.byref(inbox), exact(sent), len(sent))

@@ -154,6 +154,46 @@ def test_no_more_is_read_than_is_allowed_and_a_small_allowance_is_reported() -> 
         until(lambda: inbox.length == 4_000)
 
 
+def test_a_usual_head_waits_with_what_follows_it_for_the_end_of_the_answer() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nx: never\r\n\r\n"
+    with watched(unattended=1) as (thread, inbox, far):
+        far.sendall(head)
+        until(lambda: inbox.length == len(head))
+        far.sendall(b"3\r\none\r\n2")
+        until(lambda: inbox.count == 1)
+        far.sendall(b"\r\nup\r\n0\r\n\r\n")
+        assert thread.reported() == [inbox.descriptor]  # neither the head nor the first chunk was
+        with thread:
+            first, rest = inbox.take_head(), inbox.take()
+        assert (first.data, first.reads[0].seen, first.size) == (head, first.seen, len(head))
+        assert first.seen < rest.reads[0].seen < rest.seen
+        assert (rest.body, rest.data, rest.reads.ends(), rest.size) == (b"oneup", b"0\r\n\r\n", [3, 5], 20)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n",
+        b"HTTP/1.1 429 Too Many Requests\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx : y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx: \0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n" + 100 * b"x: y\r\n" + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ],
+)
+def test_any_other_head_is_left_to_the_parser_at_once(head: bytes) -> None:
+    with watched(unattended=1) as (thread, inbox, far):
+        far.sendall(head)
+        piece = taken(thread, inbox)
+        assert (inbox.head.end, piece.data, piece.reads.ends()) == (0, head, [len(head)])
+
+
 def test_uncounted_reads_go_on_and_each_says_where_its_data_ends() -> None:
     with watched(counted=0) as (thread, inbox, far):
         far.sendall(b"one")

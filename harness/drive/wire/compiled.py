@@ -1,7 +1,8 @@
 """The compiled socket readers: `native/reader.c` reads the sockets and keeps the data until Python needs it.
 
 Most events of a stream need no decision: only their bytes and two times have to be kept. C does that at a tenth of
-Python's cost, even while Python is busy. It reports a socket when its answer may be complete or its inbox is full.
+Python's cost, even while Python is busy. It reports a socket when its answer may be complete or its inbox is full, and
+when an answer begins with an unusual head.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.exchange import Exchange, Piece
 from streamgauge.harness.drive.wire.pace import Alarm, Pace
-from streamgauge.harness.drive.wire.reads import Reads
+from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.native import layout
 from streamgauge.harness.record.observation import Outcome
 
@@ -37,7 +38,18 @@ class Inbox(layout.Inbox):
         self.report_all, self.counted, self.stripped, self.tail, self.torn = 1, 0, 0, 0, 0
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
         self.received, self.chunks = 0, 0
-        self.records = 0
+        self.records, self.unattended, self.head.end = 0, 0, 0
+
+    def take_head(self) -> Piece:
+        """The answer's head, which C has read without a report. Call it before `take`."""
+        raw, head = ctypes.addressof(self) + Inbox.raw.offset, self.head
+        size = head.end
+        data = ctypes.string_at(raw, size)
+        self.length -= size
+        self.received -= size
+        ctypes.memmove(raw, raw + size, self.length + self.tail)
+        head.end = 0
+        return Piece(data, Reads.of(Read(0, head.stamp, head.seen)), head.seen, size)
 
     def take(self) -> Piece:
         """What was read since the last call."""
@@ -197,6 +209,7 @@ class CompiledReader:
         self._watched = False
         self._awaits_body = True  # the headers are not complete yet
         self._counts = False  # C counted the body when the inbox was last taken
+        self._inbox.unattended = self.separates and exchange.only_the_end_matters
         sockets.add(self, self._inbox)
 
     def resume(self) -> None:
@@ -229,7 +242,11 @@ class CompiledReader:
 
     def _take_http(self, broken: Broken | None) -> None:
         """Pass on the data that is HTTP; `broken`: what broke the connection, if the inbox does not say it."""
-        exchange, uncounted = self._exchange, not self._http.counted and not self._counts
+        exchange = self._exchange
+        if self._http.head.end:
+            self._awaits_body, self._counts = False, True
+            exchange.take(self._http.take_head())
+        uncounted = not self._http.counted and not self._counts
         piece = self._http.take()
         if broken is not None:
             piece = piece._replace(broken=broken)
