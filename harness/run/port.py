@@ -175,10 +175,9 @@ def secure(options: Options) -> None:
     _check(token)
     door = Door(token or "", _scenario(options), reserved)
     door.shares_machine = options.master_bind_host in _HERE
-    if not door.shares_machine:
-        # A worker elsewhere keeps its streams while its connection is down, for so long. Locust should wait, too: it
-        # ends a run whose workers it misses, and gives their users to others while they still run.
-        runners.HEARTBEAT_LIVENESS = round(SILENT)
+    # Locust ends a run whose workers it misses, and gives their users to others while they still run. It should wait as
+    # long as a worker elsewhere keeps its streams while its connection is down; one here may have to wait for a core.
+    runners.HEARTBEAT_LIVENESS = round(SILENT)
     zmqrpc.Server, zmqrpc.Client = partial(MasterSocket, door), partial(WorkerSocket, door)
     for runner in (MasterRunner, WorkerRunner):
         runner.handle_message = _surviving(runner.handle_message)

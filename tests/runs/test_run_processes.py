@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,27 @@ def test_a_killed_worker_is_noted_and_the_other_streams_count(
     (name,) = [name for name, worker in instrument(tmp_path / "run.db")["workers"].items() if worker["pid"] == killed]
     ended = dict(rows(tmp_path / "run.db", "SELECT worker, max(ended_at) FROM streams GROUP BY worker"))
     assert ended.pop(name) < min(ended.values()), "what it sent before it died stands, and the other went on"
+
+
+def test_a_worker_that_gets_no_core_for_a_while_stays_in_the_run(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    """Locust gives up a worker after three seconds, and ends the run with the last one."""
+    (tmp_path / "hasty.py").write_text(until_told())
+    words = ("-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-H", server.url, "--gauge-config", rules)
+    with running("locust", *words, "--gauge-db", "run.db", *processes(1), cwd=tmp_path) as master:
+        until(lambda: count(tmp_path / "run.db", "streams"))
+        (worker,) = psutil.Process(master.pid).children()
+        worker.suspend()
+        time.sleep(6)  # which is the point
+        there = count(tmp_path / "run.db", "streams")
+        worker.resume()
+        until(lambda: count(tmp_path / "run.db", "streams") > there + 20 or master.poll() is not None)
+        enough(tmp_path)
+        said = master.communicate()[1]
+    assert "Traceback" not in said
+    assert rows(tmp_path / "run.db", "SELECT status, notes FROM runs") == [("finished", "[]")]
+    assert "load_missing" not in instrument(tmp_path / "run.db")
 
 
 def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses_streams(
