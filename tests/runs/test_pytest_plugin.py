@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.busy import again_if_busy
+from tests.support.busy import again_if_busy, first
 from tests.support.command import PATIENCE
 from tests.support.priority import ordinary
-from tests.support.reference import ReferenceServer
+from tests.support.reference import ReferenceServer, reference_server
 
 SUITE = """
 def test_chat_sla(streamgauge):
@@ -68,16 +68,15 @@ def test_there_is_nothing(doctor):
 """
 
 
-def test_a_users_own_test_fails_if_streaming_is_broken_or_nothing_is_there(
-    server: ReferenceServer, tmp_path: Path
-) -> None:
-    (tmp_path / "test_streaming.py").write_text(LOOKS.format(host=server.url))
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
+def test_a_users_own_test_fails_if_streaming_is_broken_or_nothing_is_there(tmp_path: Path) -> None:
+    with first(), reference_server("--preset", "exact", "--ttft", "100ms") as server:
+        (tmp_path / "test_streaming.py").write_text(LOOKS.format(host=server.url))
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
     said = ended.stdout
     assert "2 failed, 1 passed" in said
     assert "The answer has no terminal event" in said
