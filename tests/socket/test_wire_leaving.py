@@ -62,15 +62,22 @@ def test_data_read_after_the_background_does_not_count_as_read_lag() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED)
-        for number in range(10):
+        for number in range(3):
             peer.send(chunk(token(number)))
-            time.sleep(0.03)  # long enough for a client that can to read what was sent
+            peer.until_read()
+        time.sleep(1)  # the app is in the background now
+        for number in range(3, 6):
+            peer.send(chunk(token(number)))
+        peer.until_read()
+        for number in range(6, 9):
+            peer.send(chunk(token(number)))
+            peer.until_read()
         peer.send(chunk(DONE) + LAST)
 
     with scripted(script) as server:
-        seen = observe(server.url, Plan(away=(100_000_000, 150_000_000)))
-    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 10)
-    gone, back = seen.due_at + 100_000_000, seen.due_at + 250_000_000
+        seen = observe(server.url, Plan(away=(500_000_000, 1_500_000_000)))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 9)
+    gone, back = seen.due_at + 500_000_000, seen.due_at + 2_000_000_000
     times = [one.perceived_at for one in seen.chunks if one.kind in CONTENT]
     assert any(time < gone for time in times)
     # Times are kept to the microsecond, and a timer fires late.
