@@ -54,7 +54,7 @@ def test_smoothness_shows_how_often_and_how_long_readers_wait_by_part(tmp_path: 
     whole = seen.row("Waits in the middle of an answer", "all")
     assert whole[1:6] == ["100", "10", "10.0 %", "4.9–17.6", "0.10"]
     assert seen.row("Waits in the middle of an answer", "network wifi")[3] == "0 %"
-    assert seen.row("Waits in the middle of an answer", "network commute")[6:8] == ["1 s", "1 s"]
+    assert seen.row("Waits in the middle of an answer", "network commute")[6:8] == ["1 s", "1.00 s"]
     assert "In 10.0 % of the answers the reader ran out of text" in seen.text
     assert "The reader takes 24 characters a second" in seen.text
 
