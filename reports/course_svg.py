@@ -19,10 +19,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 10, 18, 26
 _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would flatten the lines: it is only named
 
 
-_CAPTION = Markup(
-    'How long did the first token take over time? <span class="key p50">P50</span> <span class="key p95">P95</span>{}'
-)
-_UNTOLD = " Shaded: the run ended before these streams had a first token"
+_CAPTION = "How long did the first token take over time?"
+_KEY = Markup('<span class="key p50">P50</span> <span class="key p95">P95</span>')
+_UNTOLD = Markup(' <span class="key hole">most had none yet when the run ended</span>')
+_ROOM = 0.45  # of the width, for the name of a limit
 
 
 def draw(run: Material) -> Picture | None:
@@ -50,7 +50,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         *axes(box, _label),
         _line(box, timeline, course.p95, "p95"),
         _line(box, timeline, course.p50, "p50"),
-        *_drawn_limits(box, within),
+        *_drawn_limits(box, within, _told_until(timeline)),
     ]
     said = "; ".join(
         [
@@ -59,7 +59,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         ]
     )
     label = f"TTFT over time, P50 and P95: {said}"
-    return Picture(_CAPTION.format(_UNTOLD if timeline.untold else ""), svg(label, parts))
+    return Picture(_CAPTION, svg(label, parts), _KEY + _UNTOLD if timeline.untold else _KEY)
 
 
 def svg(label: str, parts: Sequence[Markup]) -> Markup:
@@ -127,7 +127,14 @@ def _line(box: Box, timeline: Timeline, course: Sequence[float | None], name: st
     return Markup('<path class="{}" d="{}"/>').format(name, "".join(steps)) + Markup("").join(dots)
 
 
-def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]]) -> Iterator[Markup]:
+def _told_until(timeline: Timeline) -> float:
+    """Where the shading begins that the name of a limit must not cover, s; the end if there is no room before it."""
+    ends = timeline.starts[-1] + timeline.width
+    begins = timeline.starts[timeline.told] if timeline.untold else ends
+    return begins if begins >= _ROOM * ends else ends
+
+
+def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]], until: float) -> Iterator[Markup]:
     for name, limit in limits:
         yield Markup(
             '<path class="limit" d="M{} {}H{}"/><text class="limit" x="{}" y="{}" text-anchor="end">{}</text>'
@@ -135,7 +142,7 @@ def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]]) -> Iterator[Mar
             _LEFT,
             box.y(limit),
             _WIDTH - _RIGHT,
-            _WIDTH - _RIGHT,
+            float(box.x(until)) - (4 if until < box.seconds else 0),
             float(box.y(limit)) - 5,
             f"limit of {name}: {figure(limit, 'ms')}",
         )

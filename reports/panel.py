@@ -91,8 +91,9 @@ class Answer(NamedTuple):
 class Picture(NamedTuple):
     """A drawing that is there before any script has run."""
 
-    caption: str | Markup
+    caption: str
     drawing: Markup
+    key: str | Markup = ""  # what the lines and colours are, below the caption
     of_all: bool = False  # stays about all streams, whichever its reader chooses
 
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from markupsafe import Markup
-
 from streamgauge.harness.judge.compare import same_work
 from streamgauge.harness.judge.compare.comparison import GateStatus
 from streamgauge.harness.judge.compare.gated import Gated
@@ -26,7 +24,7 @@ _MOST_ON_TOP = 6
 _MOST_DIFFERENCES, _LONGEST = 60, 300  # rows, and characters of one
 _OF_ONE_RUN = {"series", "repeat", "pair", "side"}  # labels that only say which run of a series it was
 _MARGIN = "Grey: the margin, within which no change is reported. Line: the 95 % interval of the change."
-_CAPTION = Markup('What changed, and is it real? <span class="how">{}</span>').format(_MARGIN)
+_CAPTION = "What changed, and is it real?"
 
 
 def render(compared: Compared) -> str:
@@ -64,7 +62,7 @@ def _head(compared: Compared, top: Sequence[Change]) -> Panel:
         title=compared.status or "no verdict",
         lead=_sentence(compared),
         facts=tuple(_facts(compared)),
-        picture=Picture(_CAPTION, forest.draw(top)) if top else None,
+        picture=Picture(_CAPTION, forest.draw(top), _MARGIN) if top else None,
         tables=(Table("What was compared", ("", ""), list(_identity(compared))),),
         notes=tuple(sentence(note) for note in compared.notes),
         status=compared.status,

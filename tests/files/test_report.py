@@ -175,10 +175,18 @@ def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded
     """Without this, the line of a long queue would fall, as if the server recovered."""
     streams = [*(one for at in range(10) for one in ttfts([500.0 - 400 * (at > 6)] * 4, due=1_000 * at))]
     ends = [empty(Outcome.INTERRUPTED, due=1_000 * at) for at in (7, 8, 9) for _ in range(12)]
-    html, _ = rendered(tmp_path / "run.db", [*streams, *ends])
+    html, _ = rendered(tmp_path / "run.db", [*streams, *ends], "p95(ttft) < 450ms")
     assert html.count('<rect class="hole"') == 1
     assert "36 of 48 streams had no first token yet when the run ended" in html
-    assert "Shaded: the run ended before these streams had a first token" in html
+    figure = html[html.index('<figure class="picture">') : html.index("</figure>")]
+    assert "<figcaption>How long did the first token take over time?</figcaption>" in figure
+    assert '<span class="key hole">most had none yet when the run ended</span>' in figure
+    shading, limit = (
+        re.search(rf'<{tag} class="{name}" x="([\d.]+)"', figure) for tag, name in (("rect", "hole"), ("text", "limit"))
+    )
+    assert shading
+    assert limit
+    assert float(limit[1]) < float(shading[1]), "the name of the limit ends before the shading"
     assert "The TTFT of the last 3 s is only in the table" in html
     assert "and lowest at 0:07" not in html
     html, _ = rendered(tmp_path / "few.db", [*streams, *ends[::12]])
