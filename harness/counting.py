@@ -26,6 +26,6 @@ def in_seconds(ms: float) -> str:
 
 def three_digits(value: float) -> str:
     """Three significant digits below 100, whole numbers from 100 on; never more than three decimals."""
-    size = abs(value)
-    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 or size == 0 else 3
-    return "0" if size == 0 else f"{value:,.{places}f}"
+    size = abs(round(value, 3))  # 0.9996 is 1.00
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return "0" if value == 0 else f"{value:,.{places}f}"

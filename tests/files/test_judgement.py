@@ -296,6 +296,16 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         assert part in into.getvalue()
 
 
+def test_an_interval_that_reaches_a_second_is_in_seconds() -> None:
+    assert between(Interval(389, 447), "ms") == "389–447"
+    assert between(Interval(951, 1_240), "ms") == "0.951–1.24 s"
+    assert between(Interval(5_159, math.inf), "ms") == "5.16–∞ s"
+    assert between(Interval(None, 22_700), "ms") == "?–22.7 s"
+    assert between(Interval(math.inf, math.inf), "ms") == "∞–∞"
+    assert between(Interval(1_200, 1_300), "tokens/s") == "1,200–1,300"
+    assert estimate(1_420, Interval(1_310, 1_560), 214, "ms") == "1.42 s (1.31–1.56 s, n = 214)"
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "expected"),
     [
@@ -327,16 +337,6 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (float("inf"), "chunks", "∞"),
     ],
 )
-def test_an_interval_that_reaches_a_second_is_in_seconds() -> None:
-    assert between(Interval(389, 447), "ms") == "389–447"
-    assert between(Interval(951, 1_240), "ms") == "0.951–1.24 s"
-    assert between(Interval(5_159, math.inf), "ms") == "5.16–∞ s"
-    assert between(Interval(None, 22_700), "ms") == "?–22.7 s"
-    assert between(Interval(math.inf, math.inf), "ms") == "∞–∞"
-    assert between(Interval(1_200, 1_300), "tokens/s") == "1,200–1,300"
-    assert estimate(1_420, Interval(1_310, 1_560), 214, "ms") == "1.42 s (1.31–1.56 s, n = 214)"
-
-
 def test_a_number_is_rounded_to_significant_digits(value: float | None, unit: str, expected: str) -> None:
     assert figure(value, unit) == expected
 
