@@ -20,7 +20,7 @@ from streamgauge.reports.material import gather
 from tests.support import simulated_faults as faults
 from tests.support.record import database, judged
 from tests.support.report_page import Page
-from tests.support.simulated import asks, found, observations
+from tests.support.simulated import Server, Users, asks, found, observations
 from tests.support.verdicts import HOSTILE
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
@@ -114,6 +114,16 @@ def test_what_explains_a_missed_rule_comes_first(tmp_path: Path) -> None:
         stored = judged(tmp_path / f"{order[0]}.db", observations(made), rule)
         assert stored.verdict == "missed"
         assert [finding.id for finding in stored.findings] == order
+
+
+def test_a_queue_before_a_server_whose_pace_is_near_its_limit_is_not_to_get_more_slots(tmp_path: Path) -> None:
+    crowd = Users(at_once=60, ramp=3, think=2.5, seconds=75)
+    made = asks(11, Server(ttft=0.7, slots=12, tokens=(100, 140)), crowd)
+    for limit, advised, told in ((1_000, "allow more at once", False), (40, "as the ITL is near its limit", True)):
+        judgement = judged(tmp_path / f"{limit}.db", observations(made), f"p95(itl) < {limit}ms")
+        queue = next(each for each in judgement.findings if each.id == "queueing")
+        assert advised in queue.advice
+        assert ("that its rule allows" in queue.change) is told
 
 
 def test_none_found_is_a_line_too(tmp_path: Path) -> None:

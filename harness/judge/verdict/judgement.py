@@ -206,6 +206,7 @@ def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgemen
             sample=passed.collector.sample(store.texts(passed.collector.ids)),
             course=passed.collector.course(),
             broken=passed.collector.broken(),
+            verdicts=verdicts,
         ),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Texts, VitalSeries
+from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.vitals import Vital
@@ -115,3 +116,4 @@ class Evidence:
     sample: Sample
     course: Course
     broken: Broken
+    verdicts: Sequence[Verdict] = ()  # of the run's rules

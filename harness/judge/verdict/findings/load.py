@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, rank_sum, surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
@@ -26,6 +26,8 @@ _BINS = 60  # of the throughput
 _FLAT = 0.2  # of the way from no more completions to completions in proportion to the open streams
 _SLOWER = 1.3  # by Little's law, at the limit each stream takes longer: it waits longer or comes more slowly
 _FEWEST_COMPLETED = 30
+_PACES = {"itl", "itl_wire", "tpot"}  # figures that grow with the answers at once
+_NEAR = 0.8  # of a limit
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,26 @@ def _under_way(evidence: Evidence) -> str:
     return f", with only about {some(round(float(under_way.mean())), 'answer')} under way"
 
 
+def _slots_or_users(evidence: Evidence) -> str:
+    if _itl_near_its_limit(evidence):
+        return "add replicas or send fewer users, as the ITL is near its limit already"
+    return "allow more at once, or send fewer users"
+
+
+def _itl_near_its_limit(evidence: Evidence) -> str:
+    """`. With more at once the ITL grows, and … `, of the rule about the pace that is nearest; "" if none is near."""
+    near = [
+        each
+        for each in evidence.verdicts
+        if each.figure in _PACES and each.wants_low and each.plain and each.plain >= _NEAR * each.limit
+    ]
+    if not near:
+        return ""
+    worst = max(near, key=lambda each: (each.plain or 0.0) / each.limit)
+    reached = f"{figure(worst.plain, worst.unit)} of the {figure(worst.limit, worst.unit)} that its rule allows"
+    return f". More answers at once make each slower, and the {worst.subject.words} is at {reached}"
+
+
 def _medians(column: Floats, few: Mask, many: Mask) -> tuple[float, float]:
     return (float(np.median(column[few])), float(np.median(column[many]))) if few.any() and many.any() else (0.0, 0.0)
 
@@ -160,13 +182,13 @@ def queueing(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="queueing",
-        advice=f"The server queues{_under_way(evidence)}: allow more at once, or send fewer users",
+        advice=f"The server queues{_under_way(evidence)}: {_slots_or_users(evidence)}",
         sentence=f"The first content came {grown.wait:.1f} times as late under more load, and the chunks after it as "
         f"fast as before",
         evidence=_numbers(grown),
         meaning="Requests wait for a free slot; once they are served, they are served at full speed",
         change="Allow more answers at once (vLLM: --max-num-seqs; gunicorn: --workers, --threads), add replicas, or "
-        "refuse early with 429 and retry-after",
+        f"refuse early with 429 and retry-after{_itl_near_its_limit(evidence)}",
         source=_QUEUE,
         certainty=Certainty.LIKELY,
     )

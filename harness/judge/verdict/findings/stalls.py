@@ -131,7 +131,7 @@ def lone_stalls(evidence: Evidence) -> Finding | None:
         evidence=(
             Number("streams that stalled for 1 s or more", hits, ""),
             Number("all of them", n, ""),
-            Number("their median stall", float(np.median(sample.stall[alone])), "ms"),
+            Number("their median stall on the wire", float(np.median(sample.stall[alone])), "ms"),
         ),
         meaning="The server sets single answers aside (preemption, too little memory for the cache), or their own "
         "connections stall; the whole server did not stop",
