@@ -20,6 +20,7 @@ class Chosen(NamedTuple):
     ids: list[int]
     replayed: bool = False
     of_baseline: bool = False  # of another run, to compare with
+    by_wait: bool = False  # chosen for its longest wait in mid-answer, otherwise for its TTFT
 
 
 class Group(NamedTuple):
@@ -27,6 +28,7 @@ class Group(NamedTuple):
     streams: list[StreamInFull]
     replayed: bool  # the page plays its first stream
     of_baseline: bool = False
+    by_wait: bool = False
 
 
 class Picker:
@@ -37,7 +39,8 @@ class Picker:
         self._ttft: list[Floats] = []  # ms, of completed and streamed answers; NaN for all others
         self._slowest = _Top()
         self._stalled = _Top()
-        self._failed: dict[str, list[int]] = {}  # the first few of each outcome
+        # By outcome, the first few of each user class and network.
+        self._failed: dict[str, dict[tuple[str, str], list[int]]] = {}
 
     def take(self, streams: Streams) -> None:
         number = streams.number
@@ -47,10 +50,16 @@ class Picker:
         whole = streams.ended_as({Outcome.COMPLETED}) & streams.streamed
         self._ids.append(streams.id)
         self._ttft.append(np.where(whole, ttft, np.nan))
-        outcomes = streams.text["outcome"]
-        for outcome in dict.fromkeys(outcomes.at(np.flatnonzero(streams.ended_as(FAILURES)))):
-            seen = self._failed.setdefault(outcome, [])
-            seen += streams.id[outcomes.are(outcome)][: MOST - len(seen)].tolist()
+        self._take_failed(streams)
+
+    def _take_failed(self, streams: Streams) -> None:
+        failed = np.flatnonzero(streams.ended_as(FAILURES))
+        outcomes, users, networks = (streams.text[name].at(failed) for name in ("outcome", "user", "network"))
+        for stream, outcome, *group in zip(streams.id[failed].tolist(), outcomes, users, networks, strict=True):
+            of_outcome = self._failed.setdefault(outcome, {})
+            seen = of_outcome.get((group[0], group[1]), [])
+            if len(seen) < MOST and (seen or len(of_outcome) < MOST):
+                of_outcome.setdefault((group[0], group[1]), seen).append(stream)
 
     def chosen(self) -> list[Chosen]:
         """The groups that are not empty. A stall counts from a quarter of a second on: shorter ones nobody notices."""
@@ -58,8 +67,8 @@ class Picker:
         groups = [
             *typical,
             Chosen("The slowest first tokens", self._slowest.ids()),
-            Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=250_000)),
-            Chosen("Failed", list(_in_turn(self._failed.values()))[:MOST]),
+            Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=250_000), by_wait=True),
+            Chosen("Failed", list(_in_turn([*_in_turn(groups.values())] for groups in self._failed.values()))[:MOST]),
         ]
         return [group for group in groups if group.ids]
 
@@ -94,7 +103,7 @@ class _Top:
 
 
 def _in_turn(lists: Iterable[Sequence[int]]) -> Iterator[int]:
-    """The first of each list, then the second of each, …: every kind of failure is shown before one is shown twice."""
+    """The first of each list, then the second of each, …: every kind is shown before one is shown twice."""
     rest = [list(each) for each in lists]
     while rest := [each for each in rest if each]:
         for each in rest:
@@ -103,7 +112,4 @@ def _in_turn(lists: Iterable[Sequence[int]]) -> Iterator[int]:
 
 def read(store: Store, chosen: Iterable[Chosen]) -> list[Group]:
     """The chosen streams from the database. DamagedRow."""
-    return [
-        Group(each.name, [stream_in_full(store, stream) for stream in each.ids], each.replayed, each.of_baseline)
-        for each in chosen
-    ]
+    return [Group(name, [stream_in_full(store, stream) for stream in ids], *how) for name, ids, *how in chosen]

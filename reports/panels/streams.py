@@ -36,7 +36,13 @@ def panel(drawn: Sequence[Group], speed: float, lead: str) -> Panel:
     groups = []
     for group in drawn:
         groups.append(
-            (group.name, [_row(each, courses[each.id], width, each.id in shown_before) for each in group.streams])
+            (
+                group.name,
+                [
+                    _row(group, each, courses[each.id], width) | {"again": each.id in shown_before}
+                    for each in group.streams
+                ],
+            )
         )
         shown_before |= {each.id for each in group.streams}
     body = html.template("streams.html.jinja").render(
@@ -69,12 +75,13 @@ def _width(ends: list[float]) -> float:
     return max(1.0, min(max(ends), _LONGEST * float(np.quantile(ends, 0.75))))
 
 
-def _row(stream: StreamInFull, course: Course, width: float, again: bool) -> dict[str, object]:
+def _row(group: Group, stream: StreamInFull, course: Course, width: float) -> dict[str, object]:
+    """All of a row but `again`: whether the stream is in a group above, which has its anchor."""
+    longest = figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms")
     return {
         "id": stream.id,
-        "again": again,  # it is in a group above, which has its anchor
-        "ttft": _after(stream, "first_content_at"),
-        "wait": figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms"),
+        "chosen_by": f"waited {longest}" if group.by_wait else _after(stream, "first_content_at"),
+        "wait": longest,
         "who": ", ".join(shortened(stream.words[name], _LONGEST_WORD) for name in ("user", "network")),
         "outcome": stream.outcome.value.replace("_", " "),
         "picture": stream_svg.row(course, width),

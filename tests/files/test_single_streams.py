@@ -52,6 +52,23 @@ def test_who_waited_longest_in_mid_answer_comes_first(tmp_path: Path) -> None:
     assert ends == [2_300, 1_200, 700]
 
 
+def test_the_failed_streams_that_are_shown_are_of_every_user_class_and_network(tmp_path: Path) -> None:
+    of = [("Reader", "wifi")] * 30 + [("Reader", "slow_4g")] * 3 + [("Hurried", "wifi")] * 2
+    failed = [empty(Outcome.REFUSED, due=at, user=user, network=network) for at, (user, network) in enumerate(of)]
+    shown = groups(tmp_path / "run.db", [*ttfts(range(100, 110)), *failed])["Failed"]
+    groups_of = [(each.words["user"], each.words["network"]) for each in shown]
+    assert len(shown) == one_by_one.MOST
+    assert groups_of[:3] == [("Reader", "wifi"), ("Reader", "slow_4g"), ("Hurried", "wifi")]
+    assert groups_of.count(("Hurried", "wifi")) == 2
+
+
+def test_a_row_says_the_time_for_which_it_was_chosen(tmp_path: Path) -> None:
+    stalled = [observation([("text", 100), ("text", 300 + wait)]) for wait in (2_000, 900)]
+    html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 200)), *stalled])
+    rows = html[html.index("<h3>The longest waits in mid-answer</h3>") :]
+    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 2.03 s", "waited 933 ms"]
+
+
 def test_no_stream_no_panel_and_no_answer_no_replay(tmp_path: Path) -> None:
     html, _ = rendered(tmp_path / "none.db", [])
     assert "Streams one by one" not in html
