@@ -42,7 +42,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         return None
     within = [limit for limit in limits if limit[1] <= _MOST_ABOVE * max(values)]
     top = 1.12 * max(*values, *(value for _, value in within))
-    box = Box(timeline.starts[-1] + timeline.width, top)
+    box = Box(timeline.ends, top)
     parts = [
         *_warm_up(timeline, box),
         *_holes(timeline, course, box),
@@ -129,9 +129,8 @@ def _line(box: Box, timeline: Timeline, course: Sequence[float | None], name: st
 
 def _told_until(timeline: Timeline) -> float:
     """Where the shading begins that the name of a limit must not cover, s; the end if there is no room before it."""
-    ends = timeline.starts[-1] + timeline.width
-    begins = timeline.starts[timeline.told] if timeline.untold else ends
-    return begins if begins >= _ROOM * ends else ends
+    begins = timeline.starts[timeline.told] if timeline.untold else timeline.ends
+    return begins if begins >= _ROOM * timeline.ends else timeline.ends
 
 
 def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]], until: float) -> Iterator[Markup]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
-from streamgauge.harness.judge.measure.rates import RATES, Figure
+from streamgauge.harness.judge.measure.metrics import METRICS as METRICS_OF_ALL
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict
@@ -21,10 +22,12 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import TOO_FEW, Cell, Fact, Mark, Picture, Table, figure_or_never, interval_of
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_stall": "Longest stall"}
-_LATENCY = {"ttft": "TTFT", "itl": "ITL", "longest_stall": "longest stall"}
+_LATENCY = {"ttft": "TTFT: first token", "itl": "ITL: chunk to chunk", "longest_stall": "longest stall"}
 _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
+_READERS = "as a reader waits: shorter than on the wire, since text that came before is read meanwhile"
+_NOTICED_MS = 250.0
 _LONGEST_REASON = 160  # characters
-_OF = {"error_rate": "that ended", "completion_rate": "that nobody left"}
+_OF = {"error_rate": "that ended", "completion_rate": "whose person stayed"}
 _COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
 
 
@@ -57,12 +60,11 @@ class Shown(NamedTuple):
 def parts(run: Material) -> Iterator[Shown]:
     all_streams = run.judgement.totals.streams
     for facet in run.facets:
-        rates = {name: RATES[name].over(facet.totals, run.judgement.seconds) for name in _RATES}
         yield Shown(
             kind=facet.kind,
             value=facet.value,
             told=f"Only {facet.kind.lower()} {facet.value}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
-            facts=(*of_latency(facet.metrics), *of_rates(rates)),
+            facts=(*of_latency(facet.metrics), *of_rates(facet.totals)),
             picture=course_svg.of_facet(run, facet),
             percentiles=percentiles(f"{facet.kind} {facet.value}", facet.metrics),
         )
@@ -76,9 +78,12 @@ def of_latency(
         asked = {rule.subject.aggregation for rule in rules if rule.figure == name and rule.where == Where()}
         q = next((q for q in ("p95", "p99", "p50") if q in asked), "p95")  # the one that a rule is about
         value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
-        doubt = f"{_interval(interval, 'ms')}, n = {summary.n:,}" if value is not None else f"n = {summary.n:,}"
+        n = some(summary.n, "gap" if METRICS_OF_ALL[name].pooled else "stream")
+        doubt = f"{_interval(interval, 'ms')}, {n}" if value is not None else n
         if summary.failed:
-            doubt += f"; {summary.failed:,} without one"
+            doubt += f"; {summary.failed:,} never came"
+        if name == "longest_stall" and value is not None and value >= _NOTICED_MS:
+            doubt += f"; {_READERS}"
         subject = f"{q}({name})"
         yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)
 
@@ -87,12 +92,15 @@ def _interval(interval: Interval, unit: str) -> str:
     return f"interval: {TOO_FEW}" if None in interval else interval_of(interval, unit)
 
 
-def of_rates(rates: Mapping[str, Figure], since: Since | None = None, rules: Sequence[Verdict] = ()) -> Iterator[Fact]:
+def of_rates(totals: Totals, since: Since | None = None, rules: Sequence[Verdict] = ()) -> Iterator[Fact]:
+    left = totals.count(Outcome.CANCELLED)
     for name, title in _RATES.items():
-        rate = rates[name]
+        rate = RATES[name].over(totals, 0.0)  # shares, which no length of a run changes
         doubt = f"{rate.hits or 0:,} of {rate.n:,} {_OF[name]}"
         if rate.hits is not None and rate.n:
             doubt = f"{_interval(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
+        if name == "completion_rate" and left:
+            doubt += f"; {left:,} who left {'is' if left == 1 else 'are'} not in it"
         yield _judged(Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name)), name, rules)
 
 
@@ -115,9 +123,10 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:
     """A figure that keeps its limit for all streams that came: what breaks the rule is how many never did."""
-    share = figure(rule.failed / rule.n, "ratio")
     came = fact.doubt if rule.plain is None else f"{fact.value} for those that came ({fact.doubt})"
-    return replace(fact, value=f"{share} never came{' in time' if rule.waiting or rule.left else ''}", doubt=came)
+    return replace(
+        fact, value=f"{rule.failed:,} never came{' in time' if rule.waiting or rule.left else ''}", doubt=came
+    )
 
 
 def _since(since: Since | None, subject: str) -> str:

@@ -37,7 +37,7 @@ def headline(judgement: Judgement, load: str) -> str:
         rules = f": {_listed([_unsettled(verdict) for verdict in alike])}" if alike else ""
         return sentence(f"{judgement.reason}{rules}{settled_by}") + _not_tested(untested)
     if judgement.verdict == "met":
-        nearest = f". The nearest to its limit: {_told(max(alike, key=_used))}" if len(alike) > 1 else ""
+        nearest = f". The nearest to its limit: {_told(judgement, max(alike, key=_used))}" if len(alike) > 1 else ""
         return sentence(f"with {load}, {judgement.reason}{nearest}") + _not_tested(untested)
     return sentence(judgement.reason) + _not_tested(untested)
 
@@ -52,7 +52,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     only_lost = [verdict for verdict in ranked if verdict.came_in_time]
     if len(only_lost) == len(ranked):
         only_lost = []
-    told = _listed([_told(verdict) for verdict in ranked if verdict not in only_lost], "; ")
+    told = _listed([_told(judgement, verdict) for verdict in ranked if verdict not in only_lost], "; ")
     lost = (
         f"; also missed, only by the streams that never came: {_listed(list(map(_subject, only_lost)))}"
         if only_lost
@@ -85,12 +85,12 @@ def _used(verdict: Verdict) -> float:
     return part / whole if whole > 0 else math.inf if part > 0 else 0.0
 
 
-def _told(verdict: Verdict) -> str:
+def _told(judgement: Judgement, verdict: Verdict) -> str:
     """`P95 TTFT of network slow_3g was 4.9 s (limit 4 s)`."""
     subject, limit = _subject(verdict), f"({_limit(verdict)})"
     if verdict.observed != math.inf:
         return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
-    lost = f"of {some(verdict.n, 'stream')}, {verdict.lost}"
+    lost = f"of {some(judgement.measurements.totals(verdict.where).streams, 'stream')}, {verdict.lost}"
     if verdict.plain is None:
         return f"{subject}: {lost} {limit}"
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.

@@ -45,6 +45,7 @@ _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400,
 class Timeline:
     width: float  # seconds per bin
     starts: list[float]  # seconds since the run began
+    ends: float  # of the last bin and the run
     ttft: Series  # by the due time of the stream
     itl: Series  # by the end of the gap
     streams: list[int]  # streams due in the bin
@@ -167,6 +168,7 @@ class _TimelineCollector:
         self._width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
         # A remainder of less than half a bin joins the last bin: alone it would hold few streams and look like a jump.
         self._bins = max(1, round(seconds / self._width))
+        self._ends = seconds
         self._measured = _Counted(self._bins)
         self._warm_up: _Counted | None = None
 
@@ -203,6 +205,7 @@ class _TimelineCollector:
         return Timeline(
             width=self._width,
             starts=[place * self._width for place in range(self._bins)],
+            ends=self._ends,
             ttft=measured.ttft.course(),
             itl=measured.itl.course(),
             streams=measured.streams.tolist(),

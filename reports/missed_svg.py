@@ -15,6 +15,7 @@ _STALLS = frozenset({"stall_count", "stall_time", "longest_stall", "stall_ratio"
 _ON_THE_WIRE = {"server_paused", "lone_stalls"}  # findings: the link had no part in it
 _FAILED = "When did streams fail? Share of those that were due"
 _STILL = "When did answers stand still? Share of those under way that got nothing for 250 ms"
+_NOTICED = "From 250 ms on, people notice it; a rule may allow a longer wait"
 
 
 def draw(run: Material) -> Picture | None:
@@ -42,18 +43,19 @@ def _still(run: Material) -> list[float]:
 
 def _bars(run: Material, caption: str, shares: Sequence[float]) -> Picture:
     timeline, percents = run.timeline, [100 * share for share in shares]
-    box = Box(timeline.starts[-1] + timeline.width, min(100.0, 1.12 * max(percents)) or 100.0)
+    box = Box(timeline.ends, min(100.0, 1.12 * max(percents)) or 100.0)
     bars = [
         Markup('<path class="bad" d="M{} {}V{}H{}V{}z"><title>{}</title></path>').format(
             box.x(start),
             box.y(0),
             box.y(percent),
-            box.x(start + 0.9 * timeline.width),
+            box.x(min(start + 0.9 * timeline.width, timeline.ends)),
             box.y(0),
             f"{clock(start)}: {figure(percent / 100, 'ratio')}",
         )
         for start, percent in zip(timeline.starts, percents, strict=True)
         if percent
     ]
+    key = _NOTICED if caption == _STILL else ""
     label = f"{caption}, over time: at most {figure(max(shares), 'ratio')}"
-    return Picture(caption, svg(label, [*axes(box, lambda percent: f"{percent:g} %"), *bars]), of_all=True)
+    return Picture(caption, svg(label, [*axes(box, lambda percent: f"{percent:g} %"), *bars]), key, of_all=True)

@@ -191,7 +191,7 @@ def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
 
 def clock(seconds: float) -> str:
     """`0:05`, `12:30`, `1:02:30` since the run began."""
-    whole = int(seconds)
+    whole = round(seconds)
     hours = f"{whole // 3600}:{whole % 3600 // 60:02d}" if whole >= 3600 else f"{whole // 60}"
     return f"{hours}:{whole % 60:02d}"
 

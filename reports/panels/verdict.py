@@ -40,7 +40,10 @@ def draw(run: Material) -> Panel:
 def _facts(run: Material) -> tuple[Fact, ...]:
     judgement = run.judgement
     rules = judgement.verdicts if judgement.verdict != "invalid" else []
-    found = [*facts.of_latency(judgement.metrics, run.since, rules), *facts.of_rates(judgement.rates, run.since, rules)]
+    found = [
+        *facts.of_latency(judgement.metrics, run.since, rules),
+        *facts.of_rates(judgement.totals, run.since, rules),
+    ]
     if (cost := judgement.cost) is not None:
         each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
         beside = cells.not_in_the_cost(judgement, cost)

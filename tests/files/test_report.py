@@ -115,8 +115,26 @@ def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tm
     assert [*re.findall(r'class="mark (\w+)".*?</span> ([^<]+)<', numbers)] == [
         ("missed", "limit 1 s, as 20 never came"), ("missed", "limit 2 s, as 20 never came")
     ]  # fmt: skip
-    assert "<b>10.0 % never came</b><span>500 ms for those that came (500–500, n = 180; 20 without one)" in numbers
+    assert "<b>20 never came</b><span>500 ms for those that came (500–500, 180 streams; 20 never came)" in numbers
     assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
+
+
+def test_the_headline_counts_of_all_streams_as_the_line_below_the_figures_does(tmp_path: Path) -> None:
+    """Streams that had not waited for the limit when the run ended are not judged, and are in the run all the same."""
+    late = [empty(Outcome.INTERRUPTED, due=1_000, ended=3_000) for _ in range(20)]
+    young = [empty(Outcome.INTERRUPTED, due=3_500, ended=500) for _ in range(5)]
+    html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *late, *young], "p95(ttft) < 1s")
+    assert judgement.verdicts[0].n == 200
+    assert "and of 205 streams, 20 were waiting beyond the limit when the run ended." in html
+    assert "205 streams: 180 completed, 25 still running when the run ended." in html
+
+
+def test_a_long_stall_says_that_it_is_what_a_reader_waits(tmp_path: Path) -> None:
+    slow = [observation([("text", 200.0), ("text", 3_200.0)], due=10.0 * at) for at in range(100)]
+    html, _ = rendered(tmp_path / "slow.db", slow)
+    assert "as a reader waits: shorter than on the wire" in html
+    html, _ = rendered(tmp_path / "quick.db", ttfts([500.0] * 100))
+    assert "as a reader waits" not in html
 
 
 def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(tmp_path: Path) -> None:
@@ -125,9 +143,9 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     assert "<b>1.5 s</b>" in html
     waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
     html, _ = rendered(tmp_path / "waiting.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
-    assert "<b>10.0 % never came in time</b><span>500 ms for those that came" in html
+    assert "<b>20 never came in time</b><span>500 ms for those that came" in html
     html, _ = rendered(tmp_path / "none.db", streams[180:], "p95(ttft) < 1s")
-    assert "<b>100 % never came</b><span>n = 0; 20 without one</span>" in html
+    assert "<b>20 never came</b><span>0 streams; 20 never came</span>" in html
 
 
 def test_people_who_left_before_the_first_token_gave_up_and_are_no_failures(tmp_path: Path) -> None:
@@ -142,7 +160,7 @@ def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tm
     html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 40), "p95(ttft) < 1s", "error_rate < 1%")
     assert judgement.metrics["ttft"].intervals.p95.high is None
     seen = Page(html)
-    assert "interval: too few streams to tell, n = 40" in seen.text
+    assert "interval: too few streams to tell, 40 streams" in seen.text
     assert "limit 1 s: 40 streams are too few for this interval; about 72 streams would settle it" in seen.text
     assert "limit 1.0 %: the interval crosses it; about 368 streams would settle it" in seen.text
     assert [row[5] for row in seen.tables["Rules"][1:]] == ["too few streams to tell", "0–8.8"]
@@ -154,7 +172,7 @@ def test_people_who_left_before_the_first_token_are_told_apart(tmp_path: Path) -
     html, _ = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *left, *[empty(Outcome.CANCELLED)] * 5])
     assert html.count("192 streams: 180 completed, 12 left on purpose (5 before the first token).") == 2
     assert "; 0 of 192 that ended<" in html
-    assert "; 180 of 180 that nobody left<" in html
+    assert "; 180 of 180 whose person stayed; 12 who left are not in it<" in html
 
 
 def test_a_rule_missed_only_by_streams_that_failed_is_told_apart(tmp_path: Path) -> None:
@@ -220,8 +238,8 @@ def test_the_first_screen_draws_what_the_run_missed(tmp_path: Path) -> None:
 def test_a_stream_that_the_end_of_the_run_cut_off_was_still_waiting(tmp_path: Path) -> None:
     waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
     html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
-    assert "(limit 1 s), and of 200 streams, 20 were still waiting when the run ended." in html
-    assert "; 20 were still waiting when the run ended and count as ∞" in judgement.verdicts[0].reason
+    assert "(limit 1 s), and of 200 streams, 20 were waiting beyond the limit when the run ended." in html
+    assert "; 20 were waiting beyond the limit when the run ended and count as ∞" in judgement.verdicts[0].reason
 
 
 def test_what_would_settle_a_rule_is_told_as_time_of_the_same_load(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def never(failed: int, waiting: int, left: int) -> str:
     if left:
         causes.append(f"{left:,} gave up waiting before the first token")
     if waiting:
-        causes.append(f"{waiting:,} {'was' if waiting == 1 else 'were'} still waiting when the run ended")
+        causes.append(f"{waiting:,} {'was' if waiting == 1 else 'were'} waiting beyond the limit when the run ended")
     return " and ".join(causes)
 
 
