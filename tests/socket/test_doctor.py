@@ -23,7 +23,7 @@ from tests.support.reference import ReferenceServer, counts, reference_server, w
 
 experiments, result = Late("streamgauge.harness.doctor.experiments"), Late("streamgauge.harness.doctor.result")
 
-SHORT = Target(timeouts=Timeouts(idle=Duration(3_000_000_000)))
+SHORT = Target(timeouts=Timeouts(idle=Duration(8_000_000_000)))
 SECRET = "sk-staging-0123456789"
 
 

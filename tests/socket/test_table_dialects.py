@@ -80,7 +80,8 @@ def test_our_clients_record_what_the_server_did(server: ReferenceServer, protoco
     assert (limited.outcome, content(limited)) == (Outcome.COMPLETED, 5)
     assert limited.stop_reason in {"length", "MAX_TOKENS"}
 
-    left = ask(server, client, protocol, PROMPT, Plan(leave_after_chunks=3), headers={"x-gauge-itl": "20ms"})
+    long = {"x-gauge-itl": "20ms", "x-gauge-tokens": "400"}  # 8 s, of which a busy machine may need some to leave
+    left = ask(server, client, protocol, PROMPT, Plan(leave_after_chunks=3), headers=long)
     assert left.outcome is Outcome.CANCELLED
     assert content(left) >= 3
     (row,) = (row for row in server.truth() if row["id"] == left.request_id)
