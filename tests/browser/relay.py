@@ -1,6 +1,7 @@
-"""Passes a browser's connections on to a server, and holds back how they end until the test allows it.
+"""Passes a browser's connections on to a server, and holds back the early end of a stream until the test allows it.
 
-A connection that breaks loses what the browser has received and its page has not read yet.
+A connection that breaks loses what the browser has received and its page has not read yet. A connection that ends
+without a stream on it was kept for another request, and the browser hears of its end: it would send the request there.
 """
 
 import contextlib
@@ -14,13 +15,14 @@ from urllib.parse import urlsplit
 
 from tests.browser.scripted_site import PATIENCE
 
+_END = b"0\r\n\r\n"  # of an answer in HTTP's chunked coding
 _AT_ONCE = struct.pack("ii", 1, 0)  # for SO_LINGER: closing resets the connection
 
 
 @dataclass(frozen=True)
 class Relay:
     url: str
-    may_end: threading.Event  # cleared: connections stay open until it is set
+    may_end: threading.Event  # cleared: connections with half a stream stay open until it is set
 
 
 class _Server(ThreadingTCPServer):
@@ -33,11 +35,8 @@ def _handler(address: tuple[str, int], may_end: threading.Event) -> type[BaseReq
             with socket.create_connection(address) as there:
                 asking = threading.Thread(target=_ask, args=(self.request, there), daemon=True)
                 asking.start()
-                try:
-                    _pass_on(there, self.request)
-                except ConnectionError:
-                    self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-                may_end.wait(PATIENCE)
+                if _answer(there, self.request):
+                    may_end.wait(PATIENCE)
                 with contextlib.suppress(OSError):  # the page has left
                     self.request.shutdown(socket.SHUT_RD)
                 asking.join()  # a connection that a thread reads from does not close
@@ -48,13 +47,23 @@ def _handler(address: tuple[str, int], may_end: threading.Event) -> type[BaseReq
 
 def _ask(page: socket.socket, there: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        _pass_on(page, there)
+        while data := page.recv(65_536):
+            there.sendall(data)
         there.shutdown(socket.SHUT_RDWR)  # the page has left
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    while data := source.recv(65_536):
-        target.sendall(data)
+def _answer(there: socket.socket, page: socket.socket) -> bool:
+    """Until the server ends the connection; whether it did so in the middle of a stream."""
+    half = False
+    try:
+        while data := there.recv(65_536):
+            if data.startswith(b"HTTP/"):
+                half = b"text/event-stream" in data
+            half = half and not data.endswith(_END)
+            page.sendall(data)
+    except ConnectionError:
+        page.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    return half
 
 
 @contextlib.contextmanager

@@ -123,7 +123,8 @@ def test_stopping_ends_the_generation_and_keeps_the_text_so_far(page: Page, serv
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_label("Your question")).to_be_focused()
     expect(ended(turn).locator(".meta")).to_contain_text("stopped by you")
-    assert server.truth()[-1]["outcome"] == "cancelled"  # waits until no answer is active
+    end = server.truth()[-1]["outcome"]  # waits until no answer is active
+    assert end in {"cancelled", "disconnected"}, "what the server hears of first"
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
