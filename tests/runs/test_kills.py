@@ -61,7 +61,7 @@ def test_nothing_goes_on_after_a_kill_and_what_survives_says_so(killed: Killed) 
     assert killed.left == [], "processes that the killed one had started"
     assert "Traceback" not in killed.said, killed.said
     if not killed.in_time:
-        assert killed.exit_code in {0, 3}, killed.said  # 3: a busy machine kept so short a run from its load
+        assert killed.exit_code in {0, 1, 3}, killed.said  # on a busy machine, so short a run may bring nothing
         assert status_of(killed) == "finished"
     elif killed.plan.victim in {"local", "master"}:
         assert killed.exit_code == 2
