@@ -57,11 +57,12 @@ def runs(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("runs")
     load = ("-u", 60, "-r", 60)
     files = {"crowd": TOGETHER, **{name: [REPOSITORY / f"scenarios/{name}.py"] for name in SHAPED}}
+    told = until_told_beside(folder)
     with contextlib.ExitStack() as stack:
         programs = [
             stack.enter_context(running(
                 "locust", "--headless", "-H", server.url, "--gauge-db", f"{name}.db",
-                "-f", ",".join(map(str, [*paths, until_told_beside(folder)])), *(load if name == "crowd" else ()),
+                "-f", ",".join(map(str, [*paths, told])), *(load if name == "crowd" else ()),
                 cwd=folder,
             ))
             for name, paths in files.items()
