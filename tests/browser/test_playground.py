@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from streamgauge.reference_server.delivery.settings import DELIVERY_SETTINGS
 from streamgauge.reference_server.model.settings import MODEL_SETTINGS, SERVER_WIDE
+from tests.browser.contrast import LOW_CONTRAST
 from tests.browser.scripted_site import DONE, PATIENCE, Post, Site
 from tests.browser.window import resize
 from tests.support.reference import ReferenceServer, reference_server
@@ -249,9 +250,8 @@ def test_a_refusal_is_one_sentence_with_the_time_to_wait(page: Page, hosted: Sit
     expect(turn.locator(".error p")).to_have_text("The server refused (503): all 4 streams are in use; try again.")
     expect(turn.get_by_role("button")).to_be_disabled()
     expect(turn.get_by_role("button")).to_have_text(re.compile(r"^Try again in 3[56]\d\d s$"))
-    ended(asked(page, hosted.url)).get_by_role(
-        "button", name="Try again", exact=True
-    ).click()  # as soon as it is enabled
+    again = ended(asked(page, hosted.url)).get_by_role("button", name="Try again", exact=True)
+    again.click()  # as soon as it is enabled
     expect(page.locator(".turn")).to_have_count(2)
     expect(page.locator(".turn .text")).to_have_text("Here I am.")
 
@@ -332,37 +332,6 @@ def test_screen_readers_get_paragraphs_and_not_tokens(page: Page, hosted: Site) 
     assert heard == ["Waiting for the answer.", "The water is rising.", "The end.", "The answer is complete."]
 
 
-_LOW_CONTRAST = """
-() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
-  };
-  const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  const behind = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (rgba(colour)[3] === 255) return colour;
-    }
-  };
-  const low = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.matches(":disabled, script")) continue;
-    const [one, other] = [getComputedStyle(element).color, behind(element)].map((colour) => light(rgba(colour)));
-    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    if (contrast < 4.5) low.push([texts.currentNode.data, contrast]);
-  }
-  return low;
-}
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_contrast_and_every_width_fits(page: Page, hosted: Site, scheme: str) -> None:
     tool = b'{"id": "1", "name": "gauge_level", "input": {}, "result": "no signal", "failed": true, "seconds": 0.1}'
@@ -379,7 +348,7 @@ def test_every_text_has_contrast_and_every_width_fits(page: Page, hosted: Site, 
     for width in (320, 390, 768, 1280, 2560):
         resize(page, width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(_LOW_CONTRAST) == []
+        assert page.evaluate(LOW_CONTRAST) == []
 
 
 def test_nothing_moves_with_reduced_motion(page: Page, hosted: Site) -> None:
