@@ -32,6 +32,7 @@ workers           the master's side of a run with workers
 worker            the other side
 messages          what the two send each other
 port              who may send it
+reserved_port     a free port, kept until it is opened
 master_watch      whether the master is still there
 outbox            batches that the master has not stored yet
 recording         a run's record while it is being made

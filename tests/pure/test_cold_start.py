@@ -63,7 +63,7 @@ def test_a_cold_start_is_found_and_its_length_told() -> None:
     for _ in range(100):
         due = np.sort(draw.uniform(0, SECONDS, 400))
         said = remark(due, noise(draw, 400) * np.where(due < 9, 3, 1))
-        found += said.startswith("the first 9.00 s were slower than the rest, beyond chance: median TTFT 1,")
+        found += said.startswith("the first 9.00 s were slower than the rest, beyond chance: median TTFT 1.")
     assert found > 60, "in most of them to the block"
     assert "with --warm-up 9s or longer they would be in no figure" in said
 
