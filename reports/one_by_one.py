@@ -1,4 +1,4 @@
-"""The streams that the page shows one by one: the slowest, those that stalled longest, the failed, and two typical."""
+"""The streams that the page shows one by one: those that waited longest at first or later, the failed, two typical."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Chosen(NamedTuple):
     ids: list[int]
     replayed: bool = False
     of_baseline: bool = False  # of another run, to compare with
-    by_wait: bool = False  # chosen for its longest wait in mid-answer, otherwise for its TTFT
+    by_wait: bool = False  # chosen for the longest wait of its person, otherwise for its TTFT
 
 
 class Group(NamedTuple):
@@ -38,6 +38,7 @@ class Picker:
         self._ids: list[Integers] = []
         self._ttft: list[Floats] = []  # ms, of completed and streamed answers; NaN for all others
         self._slowest = _Top()
+        self._in_vain = _Top()
         self._stalled = _Top()
         # By outcome, the first few of each user class and network.
         self._failed: dict[str, dict[tuple[str, str], list[int]]] = {}
@@ -46,6 +47,8 @@ class Picker:
         number = streams.number
         ttft = (number["first_content_at"] - number["due_at"]) / 1e6
         self._slowest.add(streams.id, ttft)
+        in_vain = np.isnan(ttft) & streams.ended_as({Outcome.CANCELLED, Outcome.INTERRUPTED})
+        self._in_vain.add(streams.id, np.where(in_vain, number["ended_at"] - number["due_at"], np.nan))
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
         whole = streams.ended_as({Outcome.COMPLETED}) & streams.streamed
         self._ids.append(streams.id)
@@ -67,6 +70,7 @@ class Picker:
         groups = [
             *typical,
             Chosen("The slowest first tokens", self._slowest.ids()),
+            Chosen("The longest waits for a first token that never came", self._in_vain.ids(), by_wait=True),
             Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=250_000), by_wait=True),
             Chosen("Failed", list(_in_turn([*_in_turn(groups.values())] for groups in self._failed.values()))[:MOST]),
         ]

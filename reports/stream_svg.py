@@ -14,7 +14,7 @@ from streamgauge.harness.judge.measure.reader_model import STALL_US
 from streamgauge.harness.judge.store import StreamInFull
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import KINDS, Kind
-from streamgauge.harness.record.observation import after_tools
+from streamgauge.harness.record.observation import Outcome, after_tools
 
 WIDTH = 1_000  # units of every drawing
 _MOST_OF_READING = 1.6  # times the stream: reading what came at once may take far longer
@@ -53,7 +53,8 @@ def course(stream: StreamInFull, speed: float) -> Course:
     wire, seen = (at[content] / 1e3 - due for at in (events.at, events.perceived_at))
     text = np.where(events.kind[content] == _TEXT, events.characters[content], 0).astype(np.float64)
     ends = max([0.0, *(value / 1e6 - due for value in stream.moments.values()), *seen[-1:].tolist()])
-    waits, read = _read(seen, text, speed)
+    gone = np.nan if stream.outcome is Outcome.COMPLETED else stream.moments["ended_at"] / 1e6 - due
+    waits, read = _read(seen, text, speed, gone)
     tools = [Band("tool", float(seen[place - 1]), float(seen[place])) for place in after_tools(events.kind[content])]
     return Course(wire, seen, text, [*_bands(stream), *tools], ends, waits, read)
 
@@ -76,8 +77,11 @@ def _bands(stream: StreamInFull) -> Iterator[Band]:
             began = ended
 
 
-def _read(at: Floats, characters: Floats, speed: float) -> tuple[list[Wait], list[tuple[float, float]]]:
-    """The reader model for one stream (see `reader_model`): waits, and the corners of the reader's line."""
+def _read(at: Floats, characters: Floats, speed: float, gone: float) -> tuple[list[Wait], list[tuple[float, float]]]:
+    """The reader model for one stream (see `reader_model`): waits, and the corners of the reader's line.
+
+    `gone`: ms at which an answer ended that is not complete, until when its reader waits for the rest; else NaN.
+    """
     waits: list[Wait] = []
     corners: list[tuple[float, float]] = []
     free, so_far = -np.inf, 0.0  # when the reader has read all that came
@@ -91,6 +95,8 @@ def _read(at: Floats, characters: Floats, speed: float) -> tuple[list[Wait], lis
             free = arrived
         free, so_far = free + size / speed * 1e3, so_far + size
         corners.append((free, so_far))
+    if corners and (gone - free) * 1e3 >= STALL_US:
+        waits.append(Wait(free, gone))
     return waits, corners
 
 

@@ -77,11 +77,9 @@ def _width(ends: list[float]) -> float:
 
 def _row(group: Group, stream: StreamInFull, course: Course, width: float) -> dict[str, object]:
     """All of a row but `again`: whether the stream is in a group above, which has its anchor."""
-    longest = figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms")
     return {
         "id": stream.id,
-        "chosen_by": f"waited {longest}" if group.by_wait else _after(stream, "first_content_at"),
-        "wait": longest,
+        "chosen_by": f"waited {_waited(stream, course)}" if group.by_wait else _after(stream, "first_content_at"),
         "who": ", ".join(shortened(stream.words[name], _LONGEST_WORD) for name in ("user", "network")),
         "outcome": stream.outcome.value.replace("_", " "),
         "picture": stream_svg.row(course, width),
@@ -92,6 +90,13 @@ def _row(group: Group, stream: StreamInFull, course: Course, width: float) -> di
         "detail": stream.detail,
         "playable": _can_play(course),
     }
+
+
+def _waited(stream: StreamInFull, course: Course) -> str:
+    """How long at once in mid-answer; of a stream without content, until its end."""
+    if "first_content_at" not in stream.moments:
+        return _after(stream, "ended_at")
+    return figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms")
 
 
 def _after(stream: StreamInFull, moment: str) -> str:

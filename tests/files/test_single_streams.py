@@ -69,6 +69,22 @@ def test_a_row_says_the_time_for_which_it_was_chosen(tmp_path: Path) -> None:
     assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 2.03 s", "waited 933 ms"]
 
 
+def test_who_left_without_a_first_token_is_shown_with_how_long_it_waited(tmp_path: Path) -> None:
+    left = [empty(Outcome.CANCELLED, ended=ms) for ms in (4_000, 9_000)] + [empty(Outcome.INTERRUPTED, ended=6_000)]
+    others = [observation(outcome=Outcome.CANCELLED), empty(Outcome.REFUSED, ended=30_000, http_status=503)]
+    html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 200)), *left, *others])
+    begin = html.index("<h3>The longest waits for a first token that never came</h3>")
+    rows = html[begin : html.index("<h3>", begin + 1)]
+    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 9 s", "waited 6 s", "waited 4 s"]
+
+
+def test_a_reader_of_half_an_answer_waits_until_it_is_cut_off(tmp_path: Path) -> None:
+    half = observation([("text", 100), ("text", 400)], outcome=Outcome.INTERRUPTED, ended=8_000)
+    html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 200)), half])
+    rows = html[html.index("<h3>The longest waits in mid-answer</h3>") :]
+    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 7.43 s"]
+
+
 def test_no_stream_no_panel_and_no_answer_no_replay(tmp_path: Path) -> None:
     html, _ = rendered(tmp_path / "none.db", [])
     assert "Streams one by one" not in html
@@ -105,13 +121,14 @@ def test_a_tool_run_has_a_band_of_its_own(tmp_path: Path) -> None:
     assert stream_svg.Band("tool", 110, 700) in course.bands
 
 
-@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=12))
-def test_the_drawn_waits_are_those_of_the_reader_model(gaps: list[int]) -> None:
+@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=12), st.none() | st.integers(0, 3_000))
+def test_the_drawn_waits_are_those_of_the_reader_model(gaps: list[int], cut_off: int | None) -> None:
     at = np.cumsum([100, *gaps])
     seen = observation([("text", float(ms)) for ms in at])
     events = content_events([seen.arrivals])
-    expected = reader_model.waits(events, np.array([np.nan]), 24, events.starts[1:])
-    waits, corners = stream_svg._read(events.perceived_at / 1e3, events.text.astype(float), 24)
+    gone = np.nan if cut_off is None else float(at[-1] + cut_off)  # ms
+    expected = reader_model.waits(events, np.array([gone * 1e3]), 24, events.starts[1:])
+    waits, corners = stream_svg._read(events.perceived_at / 1e3, events.text.astype(float), 24, gone)
     assert len(waits) == expected["stall_count"][0]
     longest = max((wait.ends - wait.begins for wait in waits), default=0.0)
     if longest:
