@@ -58,14 +58,14 @@ def worst_off(run: Material) -> str:
     found = [worst for worst in (losing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
     told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
     if losing is None and (lost := " and ".join(filter(None, (failures(run), gave_up(run))))):
-        alike = f"Everybody: {lost}, and no group clearly more often than another."
+        alike = f"No group stands out: {lost}."
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
     if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
-        return f"Everybody: {frozen[0][:1].lower()}{frozen[0][1:]}."
+        return f"No group stands out: {frozen[0][:1].lower()}{frozen[0][1:]}."
     if over := _freezes(run):
-        return f"Everybody: {over}; no group clearly waits longer than another."
+        return f"No group stands out: {over}."
     return _nobody(run, several)
 
 

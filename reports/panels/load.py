@@ -78,7 +78,7 @@ def _grouped(sample: Sample, by: Floats, known: Mask) -> list[_Group]:
 
 def _lead(groups: Sequence[_Group], course: Course) -> str:
     together = _together(course)
-    stood = f" The answers stood still together for {figure(together, 's')}." if together else ""
+    stood = f" For {figure(together, 's')}, more than half of the answers under way got nothing." if together else ""
     if len(groups) < 2:
         return f"The number of open streams hardly varied, so this run cannot show how latency grows with load.{stood}"
     first, last = groups[0], groups[-1]
@@ -293,5 +293,6 @@ def _notes(run: Material, sample: Sample) -> tuple[str, ...]:
     without = " Failed streams have no TTFT, so they are in no line here." if failed else ""
     return (
         f"{of}A group holds the streams that were due while about as many others were open. If all open answers stand "
-        f"still at once, the server or a proxy paused; if only a few do, it is their links.{without}",
+        "still at once, the server or a proxy paused; if some do, their links did, or the server set them aside."
+        f"{without}",
     )
