@@ -15,7 +15,6 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.compare.since_accepted import Since, since_accepted
-from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
@@ -75,9 +74,11 @@ class Timeline:
 
     @property
     def untold(self) -> str:
-        """`42 of 57 streams had no first token yet when the run ended`, of the bins after `told`; "" without such."""
+        """`42 of all 57 streams due then had no first token yet …`, then: in the bins after `told`; "" without such."""
         streams, cut_off = (sum(counts[self.told :]) for counts in (self.streams, self.cut_off))
-        return f"{cut_off:,} of {some(streams, 'stream')} had no first token yet when the run ended" if cut_off else ""
+        if not cut_off:
+            return ""
+        return f"{cut_off:,} of all {streams:,} streams due then had no first token yet when the run ended"
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, spa
 
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {
-    "coalesced_reads": "held several chunks",
-    "saturated_reads": "of those, read late: the generator was busy",
-    "unstamped_reads": "had no kernel stamp",
+    "coalesced_reads": ("held several chunks", "reads"),
+    "saturated_reads": ("of those, read late: the generator was busy", "coalesced_reads"),
+    "unstamped_reads": ("had no kernel stamp", "reads"),
 }
 _COURSE = (Vital.CPU_PERCENT, Vital.LOOP_LAG)  # drawn over time
 _VITALS = {
@@ -103,9 +103,14 @@ def _reads(run: Material) -> Table:
     if not reads:
         return Table("Reads", (), [])
     rows: list[tuple[Cell, ...]] = [
-        (title, f"{totals.sum(name):,.0f}", figure(totals.sum(name) / reads, "ratio")) for name, title in _READS.items()
+        (title, f"{totals.sum(name):,.0f}", _share(totals.sum(name), totals.sum(whole)))
+        for name, (title, whole) in _READS.items()
     ]
     return Table(f"Of {some(int(reads), 'read')} from sockets", ("", ">Reads", ">Share"), rows)
+
+
+def _share(n: float, whole: float) -> str:
+    return figure(n / whole, "ratio") if whole else NONE
 
 
 def _processes(workers: dict[str, dict[str, Any]]) -> Table:

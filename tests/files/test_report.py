@@ -195,7 +195,7 @@ def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded
     ends = [empty(Outcome.INTERRUPTED, due=1_000 * at) for at in (7, 8, 9) for _ in range(12)]
     html, _ = rendered(tmp_path / "run.db", [*streams, *ends], "p95(ttft) < 450ms")
     assert html.count('<rect class="hole"') == 1
-    assert "36 of 48 streams had no first token yet when the run ended" in html
+    assert "36 of all 48 streams due then had no first token yet when the run ended" in html
     figure = html[html.index('<figure class="picture">') : html.index("</figure>")]
     assert "<figcaption>How long did the first token take over time?</figcaption>" in figure
     assert '<span class="key hole">most had none yet when the run ended</span>' in figure

@@ -18,7 +18,7 @@ def rate_limited(evidence: Evidence) -> Finding | None:
         advice="A rate limit refuses streams: raise the limit, or send fewer requests",
         sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused with HTTP 429: a rate limit",
         evidence=(Number("streams with HTTP 429", hits, ""), Number("all streams", evidence.totals.initiated, "")),
-        meaning="The run measured the limit of the account or the gateway, not the speed of the model",
+        meaning="The refused streams met a limit of the account or the gateway; all times are of the others",
         change="Raise the limit, or ask for less: fewer --users or a lower rate. `streamgauge doctor` says whether a "
         "refusal tells clients when to come back (retry-after)",
         source="https://www.rfc-editor.org/rfc/rfc6585#section-4",
