@@ -145,8 +145,9 @@ def test_of_raw_text_each_read_is_a_chunk_even_if_it_ends_inside_a_character() -
 
 
 @pytest.fixture(scope="module")
-def openai_sdk() -> openai.OpenAI:
-    return openai.OpenAI(api_key="none", max_retries=0, default_headers=CLOSE)
+def openai_sdk() -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="none", max_retries=0, default_headers=CLOSE) as sdk:
+        yield sdk
 
 
 def test_the_outcome_does_not_contradict_the_openai_sdk_reading_chat_completions(
@@ -162,8 +163,8 @@ def test_the_outcome_does_not_contradict_the_openai_sdk_reading_responses(
 
 
 def test_the_outcome_does_not_contradict_the_anthropic_sdk(server: Server) -> None:
-    sdk = anthropic.Anthropic(api_key="none", max_retries=0, default_headers=CLOSE)
-    assert contradicting("anthropic_messages", lambda stream: read_anthropic(sdk, server, stream)) == {}
+    with anthropic.Anthropic(api_key="none", max_retries=0, default_headers=CLOSE) as sdk:
+        assert contradicting("anthropic_messages", lambda stream: read_anthropic(sdk, server, stream)) == {}
 
 
 def contradicting(protocol: str, read: Callable[[Stream], tuple[int, str | None]]) -> dict[str, str]:
