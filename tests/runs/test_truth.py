@@ -1,6 +1,7 @@
 """Our times against the reference server's own log. The full size is in tests/benchmarks/truth.py."""
 
 import gc
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire import stamps
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.benchmarks.truth import errors
@@ -45,6 +47,15 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """The kernel begins to stamp a moment after the first socket asks, and ends with the last: a round's first read has
+    none if it comes before."""
+    with socket.socket() as kept:
+        assert stamps.switch_on(kept)
+        yield
+
+
 def round_of(url: str, clock: RunClock) -> list[StreamObservation]:
     """All streams at once, begun over one token's gap, so that they do not come in step."""
     site = Site.of(url, target(protocol="anthropic_messages", headers=ANSWER), clock)
@@ -67,6 +78,7 @@ def p99(values: NDArray[np.int64]) -> float:
     return float(np.percentile(np.abs(values), 99)) / 1e6
 
 
+@pytest.mark.usefixtures("stamping")
 def test_arrivals_match_the_servers_own_log(server: ReferenceServer) -> None:
     clock = RunClock.starting_at(time.time_ns())
     rounds = []
