@@ -10,6 +10,7 @@ from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.metrics import METRICS as METRICS_OF_ALL
 from streamgauge.harness.judge.measure.rates import RATES
+from streamgauge.harness.judge.measure.reader_model import STALL_US
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict
@@ -25,7 +26,6 @@ _TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_
 _LATENCY = {"ttft": "TTFT: first token", "itl": "ITL: chunk to chunk", "longest_stall": "longest stall"}
 _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
 _READERS = "as a reader waits: shorter than on the wire, since text that came before is read meanwhile"
-_NOTICED_MS = 250.0
 _LONGEST_REASON = 160  # characters
 _OF = {"error_rate": "that ended", "completion_rate": "whose person stayed"}
 _COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
@@ -82,7 +82,7 @@ def of_latency(
         doubt = f"{_interval(interval, 'ms')}, {n}" if value is not None else n
         if summary.failed:
             doubt += f"; {summary.failed:,} never came"
-        if name == "longest_stall" and value is not None and value >= _NOTICED_MS:
+        if name == "longest_stall" and value is not None and value >= STALL_US / 1e3:
             doubt += f"; {_READERS}"
         subject = f"{q}({name})"
         yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.judge.measure.reader_model import STALL_US
 from streamgauge.harness.judge.store import Store, StreamInFull, Streams, stream_in_full
 from streamgauge.harness.record.observation import FAILURES, Outcome
 
@@ -71,7 +72,7 @@ class Picker:
             *typical,
             Chosen("The slowest first tokens", self._slowest.ids()),
             Chosen("The longest waits for a first token that never came", self._in_vain.ids(), by_wait=True),
-            Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=250_000), by_wait=True),
+            Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=STALL_US), by_wait=True),
             Chosen("Failed", list(_in_turn([*_in_turn(groups.values())] for groups in self._failed.values()))[:MOST]),
         ]
         return [group for group in groups if group.ids]
