@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import PATIENCE
+
 _CABLE = Path(__file__).with_name("cable.py")
 _UNSHARE = ("unshare", "--time", "--fork", "--kill-child")
 
@@ -135,5 +137,5 @@ def _must(*command: str) -> None:
 
 def _run(*command: str) -> str:
     """Run a command. Why it failed, or nothing."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return ended.stderr.strip() or "it failed" if ended.returncode else ""

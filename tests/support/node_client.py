@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import npm
+from tests.support.command import PATIENCE
 
 VERSION = "6.0.326"
 _SCRIPT = Path(__file__).with_name("read_ai_sdk.mjs")
@@ -23,7 +24,7 @@ def read(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
         input=json.dumps(questions).encode(),
         env={**os.environ, "NODE_MODULES": str(modules)},
         capture_output=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
