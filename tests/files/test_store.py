@@ -1,5 +1,6 @@
 """The database: rows come back as they were stored, and a fault of a file is an error of one line."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,10 +8,11 @@ from threading import Barrier, Thread
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store import Store, connection
 from streamgauge.harness.judge.store.connection import wait_for_locks
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
@@ -244,6 +246,30 @@ def test_a_database_without_a_run_says_so(tmp_path: Path) -> None:
     Store.create(tmp_path / "one.db").close()
     with Store.open(tmp_path / "one.db") as store, pytest.raises(StoreError, match="holds no run yet"):
         store.run()
+
+
+def test_a_database_whose_maker_was_killed_at_any_moment_holds_no_run_and_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making, left, connect = tmp_path / "made", tmp_path / "left", connection.connect
+    making.mkdir()
+
+    def watched(path: Path, mode: str) -> Database:
+        found = connect(path, mode)
+        found.conn.set_trace_callback(lambda _: shutil.copytree(making, left / str(len(list(left.iterdir())))))
+        return found
+
+    left.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "connect", watched)
+        Store.create(making / "one.db").close()
+    moments = list(left.iterdir())
+    assert len(moments) > 20
+    for folder in moments:
+        with pytest.raises(StoreError, match="holds no run yet"), Store.open(folder / "one.db") as store:
+            store.run()
+        with Store.create(folder / "one.db") as store:
+            assert store.runs() == []
 
 
 def test_a_database_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
