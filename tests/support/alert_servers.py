@@ -64,7 +64,11 @@ def http_receiver() -> Iterator[Receiver]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            length = int(self.headers.get("content-length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # its sender was killed
+                self.close_connection = True
+                return
             with receiver.changed:
                 answer = receiver.answers.popleft() if receiver.answers else receiver.usual
                 receiver.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
