@@ -19,6 +19,7 @@ from streamgauge.harness.drive.protocols.protocol import Protocol
 from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.endpoint import Endpoint
+from streamgauge.harness.drive.wire.stamps import Stamping
 from streamgauge.harness.record.clock import RunClock
 
 _LATE = 10_000_000  # ns; as much as a request may be sent late
@@ -111,6 +112,7 @@ class Site:
     credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
     connecting: Connecting = field(default_factory=Connecting)
+    stamping: Stamping = field(default_factory=Stamping)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
@@ -131,7 +133,7 @@ class Site:
             return self  # nothing that is sent depends on the user
         credential = self.credentials[number % len(self.credentials)] if self.credentials else None
         parts = _for_user(self.endpoint, self.target, self.protocol, user, credential)
-        of_all = self.credentials, self.decoding, self.connecting
+        of_all = self.credentials, self.decoding, self.connecting, self.stamping
         return Site(self.endpoint, self.target, self.protocol, self.clock, *parts, *of_all)
 
     def headers_for(self, prompt: Prompt, last_id: str | None = None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The stamped socket: true arrival times however late we read."""
 
+import socket
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire import turns
-from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import CONTROL_SPACE, kernel_stamps, stamp_of, switch_on
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
@@ -74,6 +75,30 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert seen.read_lag_max is not None
     assert 0 < seen.read_lag_mean <= seen.read_lag_max
     assert seen.chunks[-1].at < seen.ended_at
+
+
+def stamped_in_advance() -> bool:
+    """Whether the kernel stamps what arrives on a socket that has not asked for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as near:
+        far, _ = listening.accept()
+        with far:
+            far.sendall(b"token")
+            near.recv(1, socket.MSG_PEEK)  # it has arrived
+            assert switch_on(near)
+            _, control, _, _ = near.recvmsg(16, CONTROL_SPACE)
+    return stamp_of(control) > 0
+
+
+@linux
+def test_a_site_keeps_the_kernel_stamping_before_its_first_connection() -> None:
+    site = Site.of("http://127.0.0.1:1", target(), RunClock.starting_at(time.time_ns()))
+    end = time.monotonic() + PATIENCE
+    while not stamped_in_advance():  # it begins a moment after it was asked
+        assert time.monotonic() < end
+    for _ in range(5):  # and goes on long after the sockets that asked have been closed
+        pause()
+        assert stamped_in_advance()
+    del site
 
 
 @linux

@@ -6,6 +6,8 @@ the compiled reader finds the stamp itself, in native/reader.c.
 
 import socket
 import struct
+import weakref
+from contextlib import suppress
 from typing import Any
 
 from gevent import monkey
@@ -25,6 +27,19 @@ def switch_on(sock: Any) -> bool:
     except OSError:
         return False
     return True
+
+
+class Stamping:
+    """While one of these lives, the kernel stamps all that arrives on this machine.
+
+    It does so only while some socket asks, and begins a moment after the first one did. What comes before has no stamp.
+    """
+
+    def __init__(self) -> None:
+        with suppress(OSError):  # no free descriptor; then no connection gets one, either
+            kept = _socket(socket.AF_INET, socket.SOCK_STREAM)
+            weakref.finalize(self, kept.close)
+            switch_on(kept)
 
 
 def kernel_stamps() -> bool:
