@@ -81,6 +81,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def _hangup() -> Iterator[None]:
+    """Processes begin with the system's SIGHUP, also if the tests were started under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextlib.contextmanager
 def run(
     server: ReferenceServer, folder: Path, scenario: str, *passed_on: str, **streams: Any
