@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from streamgauge.reference_server.app import create_app
+from streamgauge.reference_server.delivery import arrivals
 from streamgauge.reference_server.delivery.arrivals import Arrivals
 from streamgauge.reference_server.delivery.connection import Connection
 from streamgauge.reference_server.delivery.streams import Streams
@@ -56,26 +57,27 @@ def serve(settings: Settings) -> None:
         sessions.shared = _shared_logs(settings.redis_url, sessions)
     admission = Admission(streams, settings.max_streams, settings.max_tokens)
     upstream = None if settings.upstream is None else _upstream(settings.upstream)
-    arrivals = Arrivals(_most_connections(settings.max_streams))
+    all_arrivals = Arrivals(_most_connections(settings.max_streams))
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are one for each wrong request
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that has gone
     config = uvicorn.Config(
         create_app(settings, sessions, admission, upstream),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
-        http=partial(Connection, streams.wheel, arrivals),  # type: ignore[arg-type]  # called as a class is, and no more
+        http=partial(Connection, streams.wheel, all_arrivals),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=arrivals.SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
         backlog=_ACCEPTED_AT_ONCE,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
     _load(config)
-    _Server(config, sessions, admission, arrivals, settings.drain).run(sockets=[listener])
+    _Server(config, sessions, admission, all_arrivals, settings.drain).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

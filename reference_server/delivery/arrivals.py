@@ -12,7 +12,7 @@ HEADERS = 200  # in a request
 BODY_LIMIT = 1 << 20  # bytes
 RAW_LIMIT = 8 * BODY_LIMIT  # bytes of a request as it was sent: chunks of one byte are six
 PIPELINED = 8  # requests that may wait behind one that is being answered
-SECONDS = 60  # for a whole request to arrive, or the next one on a kept connection to begin
+SECONDS = 75  # for a whole request to arrive, or the next one on a kept connection to begin; balancers keep theirs 60
 UNREAD_SECONDS = 60  # for a client to read a document
 _HELD = 256 << 20  # bytes of unfinished requests, and of documents that clients have not read
 

@@ -162,7 +162,7 @@ def test_a_request_that_is_late_is_closed_and_one_that_arrived_is_not(monkeypatc
     all_arrivals.wait(kept)  # its answer has ended: the next request may come
     now += arrivals.SECONDS / 2 + 1
     all_arrivals.close_late()
-    assert (late.reasons, arrived.reasons, kept.reasons) == (["the request did not arrive within 60 s"], [], [])
+    assert (late.reasons, arrived.reasons, kept.reasons) == (["the request did not arrive within 75 s"], [], [])
 
 
 def test_the_connection_that_has_waited_longest_makes_room() -> None:

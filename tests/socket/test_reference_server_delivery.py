@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -398,3 +399,20 @@ def test_a_draining_server_refuses_new_streams_and_lets_running_ones_finish() ->
 
 def test_only_the_exact_model_has_no_capacity() -> None:
     assert [name for name, shape in PRESETS.items() if shape.capacity == 0] == ["exact"]
+
+
+# The connection between two questions
+
+
+def test_a_kept_connection_outlasts_the_five_seconds_for_which_clients_keep_theirs(server: ReferenceServer) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=PATIENCE)) as connection:
+        connection.connect()
+        only = connection.sock
+        for pause in (6, 0):
+            connection.request("POST", "/v1/messages", json.dumps(QUESTION), {"content-type": "application/json"})
+            with connection.getresponse() as answer:
+                assert answer.status == 200
+                answer.read()
+            assert connection.sock is only
+            time.sleep(pause)
