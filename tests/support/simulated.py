@@ -127,6 +127,8 @@ def streams(made: Sequence[Ask]) -> Streams:
             "reads": max(1, len(ask.at)),
             "saturated_reads": ask.saturated_reads,
         }
+        if ask.status is not None:
+            values["http_status"] = ask.status
         if ask.connect is not None:
             values["connected_at"] = (ask.due + ask.connect) * 1e9
         if len(ask.at):

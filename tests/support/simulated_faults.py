@@ -46,8 +46,42 @@ def refused(share: float, status: int) -> Change:
 
     def change(made: list[Ask]) -> None:
         for ask in _some(made, share):
-            _broken(ask, Outcome.REFUSED, _NOTHING, ask.sent + 0.02)
-            ask.status = status
+            refuse(ask, status)
+
+    return change
+
+
+def refuse(ask: Ask, status: int) -> None:
+    _broken(ask, Outcome.REFUSED, _NOTHING, ask.sent + 0.02)
+    ask.status = status
+
+
+def refused_beyond(at_once: int, status: int) -> Change:
+    """`--max-streams 12`: who comes while that many are open is refused."""
+
+    def change(made: list[Ask]) -> None:
+        ends: list[float] = []
+        for ask in sorted(made, key=lambda each: each.sent):
+            ends = [end for end in ends if end > ask.sent]
+            if len(ends) >= at_once:
+                refuse(ask, status)
+            else:
+                ends.append(ask.ended)
+
+    return change
+
+
+def refused_beyond_rate(most: int, seconds: float, status: int) -> Change:
+    """A gateway that admits so many in any time of this length."""
+
+    def change(made: list[Ask]) -> None:
+        admitted: list[float] = []
+        for ask in sorted(made, key=lambda each: each.sent):
+            admitted = [sent for sent in admitted if sent > ask.sent - seconds]
+            if len(admitted) >= most:
+                refuse(ask, status)
+            else:
+                admitted.append(ask.sent)
 
     return change
 

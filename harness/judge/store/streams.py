@@ -24,8 +24,8 @@ _TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "ans
 _NUMBERS = (
     "sequence", "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
-    "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_write_tokens",
+    "http_status", "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens",
     "send_lag", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "read_lag_mean", "read_lag_max",
     "resume_gap", "resume_lost", "resume_duplicated",
 )  # fmt: skip

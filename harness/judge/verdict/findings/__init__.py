@@ -13,6 +13,7 @@ cache         prompts that were not cached
 path          buffers between the model and us
 idle          timeouts on the way
 refusals      rate limits and overload
+by_load       whether refusals grow with the load
 stalls        pauses of the server, of single streams, of a link
 answers       cut off by max_tokens, empty
 one_of        one worker or server that differs

@@ -43,6 +43,24 @@ def rank_sum(one: Floats, other: Floats) -> Ranks:
     return Ranks(0.5 * math.erfc(z / math.sqrt(2)), wins / (n * m))
 
 
+class Division(NamedTuple):
+    """A threshold between two groups of samples, and the share of each that is at it or above it."""
+
+    at: float
+    above_one: float
+    above_other: float
+
+
+def divided(one: Floats, other: Floats) -> Division:
+    """At the largest distance of both distributions (Kolmogorov, Smirnov). Neither group may be empty."""
+    one, other = np.sort(one), np.sort(other)
+    at = np.unique(np.concatenate([one, other]))
+    above_one = 1 - np.searchsorted(one, at) / len(one)
+    above_other = 1 - np.searchsorted(other, at) / len(other)
+    place = int(np.abs(above_one - above_other).argmax())
+    return Division(float(at[place]), float(above_one[place]), float(above_other[place]))
+
+
 def surely(hits: int, n: int, tests: int = 1) -> Interval:
     """The exact interval of a ratio (Clopper & Pearson 1934) that is wrong at each end in ALPHA / `tests` of cases."""
     return ratio_interval(hits, n, 1 - 2 * ALPHA / tests)

@@ -79,7 +79,7 @@ class Collector:
 
 _NAMES = (
     "wait", "ttft", "connect", "pace", "stall", "stalled_at", "seen_stall", "chunks", "bursts", "lone_bursts", "span",
-    "late_reads", "input_tokens", "output_tokens",
+    "late_reads", "input_tokens", "output_tokens", "http_status",
 )  # fmt: skip
 
 
@@ -109,6 +109,7 @@ def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
         "late_reads": late,
         "input_tokens": number["input_tokens"],
         "output_tokens": number["output_tokens"],
+        "http_status": number["http_status"],
     }
 
 

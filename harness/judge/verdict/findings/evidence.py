@@ -41,6 +41,7 @@ class Sample:
     late_reads: Floats  # share of the reads that our own process was late for
     input_tokens: Floats
     output_tokens: Floats
+    http_status: Floats
     # user, network, client, behaviour, protocol, cache, outcome, labels, worker, stop_reason, address, replica
     text: dict[str, Texts]
 
@@ -96,6 +97,19 @@ class Course:
     def open_at(self, seconds: Floats) -> Floats:
         place = np.clip(seconds / self.width, 0, len(self.open) - 1).astype(np.int64)
         return self.open[place].astype(np.float64)
+
+    def open_before(self, seconds: Floats) -> Floats:
+        """At the last middle of a slice before these moments, so that a stream that begins then does not count."""
+        place = np.clip(np.ceil(seconds / self.width - 0.5), 0, len(self.open)).astype(np.int64)
+        before: Floats = np.concatenate([[0.0], self.open])
+        return before[place]
+
+    def begun_before(self, seconds: Floats, within: float) -> Floats:
+        """How many streams began in the whole slices of so many seconds before each of these moments."""
+        last = np.clip(seconds / self.width, 0, len(self.begun)).astype(np.int64)
+        first = np.maximum(0, last - max(1, round(within / self.width)))
+        begun: Floats = np.concatenate([[0.0], np.cumsum(self.begun)])
+        return begun[last] - begun[first]
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,172 @@
-"""Streams that were refused because there were too many: a rate limit, or an overloaded server."""
+"""Streams that were refused as too many: by a limit of the load, or by something else with the same status."""
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.verdict.findings.by_load import AtTimes, Fixed, Grows, pattern
 from streamgauge.harness.judge.verdict.findings.chance import surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
 
 _FEWEST = 3
 _SHARE = 0.001  # of the streams, at the lower end of the interval
+_OTHERS = "all times are of the others"
+
+
+class _Cause(NamedTuple):
+    """What is said of it: `advice`, `meaning` and `change` of a Finding."""
+
+    advice: str
+    meaning: str
+    change: str
+
+
+@dataclass(frozen=True)
+class _Refused:
+    hits: int
+    of: int
+    by_load: Grows | Fixed | AtTimes | None
+
+    @property
+    def told(self) -> str:
+        """How it depends on the load, after a colon."""
+        match self.by_load:
+            case Grows(unit, begins, below, above):
+                fewer = f"{figure(below, 'ratio')} of those that met fewer than {begins:,} streams {unit}"
+                return f"{fewer}, {figure(above, 'ratio')} of the others"
+            case Fixed(unit, middle, below, above):
+                fewer = f"{figure(below, 'ratio')} with fewer than {middle:,} streams {unit}"
+                return f"a fixed share, {fewer} and {figure(above, 'ratio')} with more"
+            case AtTimes(since, until):
+                return f"all between {since:,.0f} s and {until:,.0f} s of the run"
+            case None:
+                return "whether more load refuses more is not known"
+
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        match self.by_load:
+            case Grows(unit, begins, below, above):
+                return (
+                    Number(f"streams {unit} from which on far more are refused", begins, ""),
+                    Number("refused below", below, "ratio"),
+                    Number("refused from there on", above, "ratio"),
+                )
+            case Fixed(unit, middle, below, above):
+                return (
+                    Number(f"refused with fewer than {middle:,} streams {unit}", below, "ratio"),
+                    Number("refused with as many or more", above, "ratio"),
+                )
+            case AtTimes(since, until):
+                return Number("the first of them at", since, "s"), Number("the last at", until, "s")
+            case None:
+                return ()
+
+    @property
+    def certainty(self) -> Certainty:
+        match self.by_load:
+            case Grows(is_sharp=True):
+                return Certainty.SURE
+            case Grows() | Fixed() | AtTimes():
+                return Certainty.LIKELY
+            case None:
+                return Certainty.POSSIBLE
 
 
 def rate_limited(evidence: Evidence) -> Finding | None:
-    """HTTP 429 for at least 3 streams, and surely for one in a thousand (exact interval)."""
-    hits = _counted(evidence, 429)
-    if hits is None:
+    """HTTP 429 for at least 3 streams, and surely for one in a thousand (exact interval); its cause is by `pattern`."""
+    refused = _refused(evidence, 429)
+    if refused is None:
         return None
-    return Finding(
-        id="rate_limited",
-        advice="A rate limit refuses streams: raise the limit, or send fewer requests",
-        sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused with HTTP 429: a rate limit",
-        evidence=(Number("streams with HTTP 429", hits, ""), Number("all streams", evidence.totals.initiated, "")),
-        meaning="The refused streams met a limit of the account or the gateway; all times are of the others",
-        change="Raise the limit, or ask for less: fewer --users or a lower rate. `streamgauge doctor` says whether a "
-        "refusal tells clients when to come back (retry-after)",
-        source="https://www.rfc-editor.org/rfc/rfc6585#section-4",
-        certainty=Certainty.SURE,
-    )
+    match refused.by_load:
+        case Grows(unit, begins):
+            cause = _Cause(
+                f"A limit refuses streams from about {begins:,} {unit} on: raise it, or send fewer",
+                f"The refused streams met a limit of the account or the gateway; {_OTHERS}",
+                "Raise the limit, or ask for less: fewer --users or a lower rate. `streamgauge doctor` says whether a "
+                "refusal tells clients when to come back (retry-after)",
+            )
+        case Fixed():
+            cause = _Cause(
+                "HTTP 429 refuses a fixed share, whatever the load: look for a quota, a key, or a fault rule",
+                "A limit of the rate or of the streams at once would refuse more under more load. A fixed share is a "
+                f"quota that others use, too, a limit of single keys, or an injected fault; {_OTHERS}",
+                "Fewer --users would not help: compare refused with answered streams by their key "
+                "([target.credentials]), and look at the account’s quota and the gateway’s rules",
+            )
+        case AtTimes(since):
+            cause = _Cause(
+                f"HTTP 429 refuses for some time only, from {since:,.0f} s on: look for a quota that was used up then",
+                f"Not the load of this test decides which streams are refused, but when they come; {_OTHERS}",
+                "Look at the account’s quota and at the gateway’s log of that time: a quota by the minute or hour, a "
+                "changed rule, or other users of the account",
+            )
+        case None:
+            cause = _Cause(
+                "HTTP 429 refuses streams: run it with half the users, to see whether a limit of the load is the cause",
+                "A limit of the load, a used-up quota or an injected fault: the load hardly varied, or too few streams "
+                f"were refused, to tell them apart; {_OTHERS}",
+                "`streamgauge run` with half the --users. The same share again: a quota or a fault. A smaller one: "
+                "raise the limit, or ask for less",
+            )
+    return _finding("rate_limited", refused, "HTTP 429", cause, "https://www.rfc-editor.org/rfc/rfc6585#section-4")
 
 
 def overloaded(evidence: Evidence) -> Finding | None:
-    """HTTP 503 or 529 for at least 3 streams, and surely for one in a thousand (exact interval)."""
-    hits = _counted(evidence, 503, 529)
-    if hits is None:
+    """As `rate_limited`, for HTTP 503 and 529."""
+    refused = _refused(evidence, 503, 529)
+    if refused is None:
         return None
+    match refused.by_load:
+        case Grows(unit, begins):
+            cause = _Cause(
+                f"The server refuses streams from about {begins:,} {unit} on: add replicas, or send fewer",
+                "The server sheds load: the figures are those of the streams that it admitted",
+                "Add replicas or let more requests wait, send retry-after, and let clients retry with a growing pause",
+            )
+        case Fixed():
+            cause = _Cause(
+                "The server refuses a fixed share, whatever the load: look for a replica that is down, or a fault rule",
+                f"An overloaded server would refuse more under more load; {_OTHERS}",
+                "Ask the balancer which replicas are healthy, and compare refused with answered streams by address and "
+                "by `target.replica_header`",
+            )
+        case AtTimes(since):
+            cause = _Cause(
+                f"The server refuses streams for some time only, from {since:,.0f} s on: read its log of that time",
+                f"Not the load of this test decides which streams are refused, but when they come; {_OTHERS}",
+                "Look for a restart, a replica that went down or a deployment at that time, and for other work of the "
+                "server",
+            )
+        case None:
+            cause = _Cause(
+                "The server refuses streams: run it with half the users, to see whether the load is the cause",
+                "An overloaded server, or a part of it that is down: the load hardly varied, or too few streams were "
+                f"refused, to tell them apart; {_OTHERS}",
+                "`streamgauge run` with half the --users. A smaller share: add replicas or let more requests wait. The "
+                "same share again: look for a replica that is down",
+            )
+    source = "https://www.rfc-editor.org/rfc/rfc9110#name-503-service-unavailable"
+    return _finding("overloaded", refused, "HTTP 503 or 529", cause, source)
+
+
+def _finding(name: str, refused: _Refused, status: str, cause: _Cause, source: str) -> Finding:
+    counted = Number(f"streams with {status}", refused.hits, ""), Number("all streams", refused.of, "")
     return Finding(
-        id="overloaded",
-        advice="The server refuses what is too much for it: add replicas, or send fewer requests at once",
-        sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused because the server was overloaded",
-        evidence=(
-            Number("streams with HTTP 503 or 529", hits, ""),
-            Number("all streams", evidence.totals.initiated, ""),
-        ),
-        meaning="The server sheds load: the figures are those of the streams that it admitted",
-        change="Add replicas or let more requests wait, send retry-after, and let clients retry with a growing pause",
-        source="https://www.rfc-editor.org/rfc/rfc9110#name-503-service-unavailable",
-        certainty=Certainty.SURE,
+        id=name,
+        advice=cause.advice,
+        sentence=f"{refused.hits:,} of {refused.of:,} streams were refused with {status}: {refused.told}",
+        evidence=(*counted, *refused.numbers),
+        meaning=cause.meaning,
+        change=cause.change,
+        source=source,
+        certainty=refused.certainty,
     )
 
 
-def _counted(evidence: Evidence, *statuses: int) -> int | None:
+def _refused(evidence: Evidence, *statuses: int) -> _Refused | None:
     hits = sum(failure.n for failure in evidence.failures if failure.http_status in statuses)
     n = evidence.totals.initiated
-    return hits if _FEWEST <= hits <= n and (surely(hits, n).low or 0.0) > _SHARE else None
+    if not _FEWEST <= hits <= n or (surely(hits, n).low or 0.0) <= _SHARE:
+        return None
+    return _Refused(hits, n, pattern(evidence, statuses))

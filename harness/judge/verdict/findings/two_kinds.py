@@ -7,7 +7,7 @@ import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.store import Texts
-from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, more_often
+from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, divided, more_often
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, quoted
 
@@ -171,17 +171,11 @@ def _of_value(key: str, texts: Texts, code: int, codes: np.typing.NDArray[np.int
 
 
 def _of_number(key: str, column: Floats, slow: Mask) -> list[_Separator]:
-    """The threshold that divides both kinds best: the largest distance of their distributions (Kolmogorov, Smirnov)."""
     there = ~np.isnan(column)
-    ours, theirs = np.sort(column[there & slow]), np.sort(column[there & ~slow])
+    ours, theirs = column[there & slow], column[there & ~slow]
     if min(len(ours), len(theirs)) < _FEWEST:
         return []
-    at = np.unique(column[there])
-    above_slow = 1 - np.searchsorted(ours, at, side="right") / len(ours)
-    above_fast = 1 - np.searchsorted(theirs, at, side="right") / len(theirs)
-    distance = above_slow - above_fast
-    place = int(np.abs(distance).argmax())
-    high, low = float(above_slow[place]), float(above_fast[place])
+    _, high, low = divided(ours, theirs)
     if high < low:
         high, low = 1 - high, 1 - low
     return [_Separator(key, "", high - low, high, low, key in {"open streams", "new connections"})]
