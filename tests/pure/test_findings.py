@@ -71,6 +71,7 @@ CASES = {
     "a single pause": Case(faults.paused(33.3, seconds=0.6), {"server_paused"}, users=Users(at_once=30)),
     "stalls of single streams": Case(faults.stalled(0.3, 2), {"lone_stalls"}),
     "long stalls of many single streams": Case(faults.stalled(0.3, 8), {"lone_stalls"}, users=Users(at_once=40)),
+    "stalls of many lengths": Case(faults.stalled(0.3, 2, up_to=8), {"lone_stalls"}),
     "a tunnel": Case(faults.tunnel, {"link_stalls"}),
     "max_tokens that is too small": Case(faults.cut_short(0.3), {"cut_by_max_tokens"}),
     "the same in OpenAI's word": Case(faults.cut_short(0.3, "length"), {"cut_by_max_tokens"}),
@@ -96,7 +97,7 @@ def test_a_fault_has_its_finding_and_no_other(case: Case) -> None:
         assert finding.evidence
         assert all(math.isfinite(number.value) for number in finding.evidence)
         row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))
-        assert f"]({finding.source}) |" in row
+        assert f"]({finding.source})" in row.split("|")[-2]
 
 
 def test_the_documentation_has_a_row_for_each_finding_in_their_order() -> None:
@@ -139,6 +140,25 @@ def test_a_queue_is_called_so_with_how_many_answers_are_under_way() -> None:
     told = found(asks(11, Server(ttft=0.7, slots=12, tokens=(100, 140)), crowd))["queueing"].advice
     assert told.startswith("The server queues, with only about ")
     assert 8 <= int(re.findall(r"about (\d+) answers", told)[0]) <= 12, "12 slots, some with no content yet"
+
+
+def test_stalls_of_one_length_are_a_timer() -> None:
+    made = asks(11)
+    faults.stalled(0.3, 8)(made)
+    told = found(made)["lone_stalls"]
+    assert re.search(r"^A timer holds single answers up for 8\.0\d s each: look for a timeout", told.advice)
+    assert told.certainty is Certainty.LIKELY
+    stalled, of_one_length = told.evidence[0].value, told.evidence[-1].value
+    assert stalled - 3 <= of_one_length <= stalled
+
+
+def test_stalls_of_many_lengths_are_no_timer() -> None:
+    for seed in range(11, 21):
+        made = asks(seed)
+        faults.stalled(0.3, 2, up_to=8)(made)
+        told = found(made)["lone_stalls"]
+        assert "timer" not in told.advice
+        assert told.certainty is Certainty.POSSIBLE
 
 
 def test_a_busy_thread_is_the_generator_near_its_limit() -> None:

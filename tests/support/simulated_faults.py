@@ -159,12 +159,13 @@ def paused(*moments: float, seconds: float) -> Change:
     return change
 
 
-def stalled(share: float, seconds: float) -> Change:
-    """`--fault stall:2s@8:0.2`"""
+def stalled(share: float, seconds: float, up_to: float = 0) -> Change:
+    """`--fault stall:2s@8:0.2`; with `up_to`, each stall is of another length, as those of preempted answers are."""
 
     def change(made: list[Ask]) -> None:
+        draw = default_rng(5)
         for ask in _some(made, share):
-            _delayed(ask, seconds, since=8)
+            _delayed(ask, float(draw.uniform(seconds, max(seconds, up_to))), since=8)
 
     return change
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, more_often, surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
@@ -19,8 +20,12 @@ _STALL_MS = 1_000.0
 _TIMES = 10.0  # the usual gap: a slow model has long gaps
 _FEWEST = 10  # stalled streams
 _LONE = 0.05  # share of the streams, at the lower end of the interval
+_SAME = 0.05  # of the median: what a timer and the gap before it make of one length
+_MOSTLY = 0.8  # of the stalls, of one length
+_AROUND = 5.0  # times the width: lengths by chance would be spread over it
 _LINK = 0.2  # share of a network's streams that stalled, more than elsewhere
 _SERVER = "https://docs.vllm.ai/en/stable/configuration/optimization/"
+_TIMERS = "https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/"
 _NETWORKS = "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"
 
 
@@ -110,7 +115,7 @@ def lone_stalls(evidence: Evidence) -> Finding | None:
     """Single streams stalled for a second or more while the others went on.
 
     Surely more than 5 % of the streams (exact interval), at least 10, had a gap on the wire of 1 s and 10 times the
-    usual gap, and not at a moment at which all streams paused.
+    usual gap, and not at a moment at which all streams paused. Whether they are of one length says what the cause is.
     """
     pauses, sample = _pauses(evidence), evidence.sample
     known, stalled = _stalled(evidence, sample.stall)
@@ -124,22 +129,55 @@ def lone_stalls(evidence: Evidence) -> Finding | None:
     hits, n = int(alone.sum()), int(known.sum())
     if hits < _FEWEST or (surely(hits, n).low or 0.0) <= _LONE:
         return None
+    return _of_single_streams(hits, n, sample.stall[alone])
+
+
+def _of_single_streams(hits: int, n: int, lengths: Floats) -> Finding:
+    usual = float(np.median(lengths))
+    constant = _constant(lengths, usual)
+    numbers = (
+        Number("streams that stalled for 1 s or more", hits, ""),
+        Number("all of them", n, ""),
+        Number("their median stall on the wire", usual, "ms"),
+    )
+    sentence = f"{hits:,} of {n:,} streams stalled in the middle, each at a time of its own, while others went on"
+    if constant is None:
+        return Finding(
+            id="lone_stalls",
+            advice="The server, or the way to it, sets single answers aside: look for preemptions in its metrics",
+            sentence=sentence,
+            evidence=numbers,
+            meaning="The server sets single answers aside (preemption, too little memory for the cache), or their "
+            "own connections stall; the whole server did not stop",
+            change="Look for preemptions in the server’s metrics (vLLM: num_preemptions), give the KV cache more "
+            "memory or admit fewer answers (--max-num-seqs); check packet loss on the way",
+            source=_SERVER,
+            certainty=Certainty.POSSIBLE,
+        )
+    length = figure(usual, "ms")
     return Finding(
         id="lone_stalls",
-        advice="The server, or the way to it, sets single answers aside: look for preemptions in its metrics",
-        sentence=f"{hits:,} of {n:,} streams stalled in the middle, each at a time of its own, while others went on",
-        evidence=(
-            Number("streams that stalled for 1 s or more", hits, ""),
-            Number("all of them", n, ""),
-            Number("their median stall on the wire", float(np.median(sample.stall[alone])), "ms"),
-        ),
-        meaning="The server sets single answers aside (preemption, too little memory for the cache), or their own "
-        "connections stall; the whole server did not stop",
-        change="Look for preemptions in the server’s metrics (vLLM: num_preemptions), give the KV cache more memory or "
-        "admit fewer answers (--max-num-seqs); check packet loss on the way",
-        source=_SERVER,
-        certainty=Certainty.POSSIBLE,
+        advice=f"A timer holds single answers up for {length} each: look for a timeout or back-off of that length",
+        sentence=f"{sentence}: {constant:,} of them for {length}, always the same",
+        evidence=(*numbers, Number("of about the same length", constant, "")),
+        meaning="Preemption, garbage collection and packet loss stop answers for times that differ. The same time "
+        "again and again is a timer: a timeout and a retry, a health check, a fixed back-off; the whole server went on",
+        change=f"Search the configuration of server, gateway and retrying clients for {length}: a timeout to a "
+        "backend or tool, a health check’s interval, a back-off without jitter. The log of then says what it waits for",
+        source=_TIMERS,
+        certainty=Certainty.LIKELY,
     )
+
+
+def _constant(lengths: Floats, usual: float) -> int | None:
+    """How many stalls are as long as most are; None if they are not clearly of one length.
+
+    At least 80 % are within 5 % of the median. Lengths that are spread evenly over five times that width would fall
+    into it with a chance of 1 in 5 each; the binomial chance of so many is below ALPHA.
+    """
+    away = np.abs(lengths - usual) / usual
+    same, near = int((away <= _SAME).sum()), int((away <= _AROUND * _SAME).sum())
+    return same if same >= _MOSTLY * len(lengths) and at_least(same, near, 1 / _AROUND) < ALPHA else None
 
 
 def link_stalls(evidence: Evidence) -> Finding | None:
