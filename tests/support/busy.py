@@ -90,5 +90,5 @@ def cores_in_use(since: Any) -> float:
 
 
 def waited_for_a_core(pid: int) -> int:
-    """For how long the process's first thread could have computed while others had the cores, ns."""
+    """For how long a thread, or the first one of a process, could have computed while others had the cores, ns."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Killed:
     said: str  # by it and those that it started, on standard error
     in_time: bool  # whether the victim was still there
     left: list[int]  # processes that were still there too late
-    withheld: float  # seconds for which its processes could have computed before, while others had the cores
+    withheld: float  # seconds for which its threads could have computed before, while others had the cores
     folder: Path
 
     @property
@@ -86,7 +87,8 @@ def kill(plan: Plan, host: str, place: Path) -> Killed:
             return _watched(plan, process, folder)
         finally:
             for number in _session(process.pid):
-                os.kill(number, 9)
+                with contextlib.suppress(ProcessLookupError):  # it ended just now
+                    os.kill(number, signal.SIGKILL)
 
 
 def _words(plan: Plan, host: str) -> Sequence[object]:
@@ -100,17 +102,17 @@ def _words(plan: Plan, host: str) -> Sequence[object]:
 
 
 def _watched(plan: Plan, begun: "subprocess.Popen[str]", folder: Path) -> Killed:
-    until(lambda: _victim(plan, begun) is not None or begun.poll() is not None)
     victim = _victim(plan, begun)
+    while victim is None and begun.poll() is None:
+        time.sleep(0.05)
+        victim = _victim(plan, begun)
     if not plan.early:
         until(lambda: count(folder / "run.db", "streams") > 0 or begun.poll() is not None)
     time.sleep(plan.after)
     others = _session(begun.pid)
     withheld = _withheld(others)
-    in_time = victim is not None and victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
     at = time.monotonic_ns()
-    if in_time and victim is not None:
-        victim.kill()
+    in_time = victim is not None and _killed_alive(victim)
     if victim is not None and victim.pid == begun.pid:
         begun.wait()
         code = None if in_time else begun.returncode
@@ -124,12 +126,24 @@ def _watched(plan: Plan, begun: "subprocess.Popen[str]", folder: Path) -> Killed
     return Killed(plan, at, code, (folder / "said").read_text(), in_time, left, withheld, folder)
 
 
+def _killed_alive(victim: psutil.Process) -> bool:
+    """Kill it. Whether that ended it: a process that stands still has not ended by itself, and will not any more."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victim.suspend()
+        until(lambda: victim.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})
+        stopped = bool(victim.status() == psutil.STATUS_STOPPED)
+        victim.kill()
+        return stopped
+    return False  # it had ended
+
+
 def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None:
     """The process to kill; None while there is none, or if all is over."""
-    if plan.victim in {"command", "endless"}:
-        return psutil.Process(begun.pid)
     try:
-        locusts = _locusts(psutil.Process(begun.pid))
+        command = psutil.Process(begun.pid)
+        if plan.victim in {"command", "endless"}:
+            return command
+        locusts = _locusts(command)
         if plan.victim != "worker":
             return locusts[0] if locusts else None
         workers = _locusts(locusts[0]) if locusts else []
@@ -140,15 +154,21 @@ def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None
 
 def _locusts(parent: psutil.Process) -> list[psutil.Process]:
     """Its children, without helpers that end at once."""
-    return [each for each in parent.children() if {"locust", "streamgauge.harness.run"} & set(each.cmdline())]
+    found = []
+    for each in parent.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended
+            found += [each] if {"locust", "streamgauge.harness.run"} & set(each.cmdline()) else []
+    return found
 
 
 def _withheld(those: Sequence[int]) -> float:
-    """Seconds for which these processes could have computed while others had the cores."""
+    """Seconds for which threads of these processes could have computed while others had the cores."""
     found = 0
     for number in those:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended
-            found += waited_for_a_core(number)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for thread in psutil.Process(number).threads():
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+                    found += waited_for_a_core(thread.id)
     return found / 1e9
 
 
