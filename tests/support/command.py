@@ -165,7 +165,7 @@ def try_(*words: object, **environment: str) -> Result:
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(database) as connection:
+    with sqlite3.connect(database, timeout=PATIENCE) as connection:
         found = connection.execute(sql).fetchall()
     connection.close()
     return found
