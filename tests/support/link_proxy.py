@@ -1,22 +1,29 @@
 """A slow link as a TCP proxy, to hold ours against: made for that alone, knows nothing of the harness, really waits.
 
 `python link_proxy.py '{"target": 8080, "rtt": 0.15, "jitter": 0.015, "down": 1600, "up": 750, "silences": [[1, 2]]}'`
-prints the port that it listens on. Seconds and kbit/s; silences count from when a connection came.
+prints the port that it listens on. Seconds and kbit/s; silences count from when a connection came. Each connection's
+delays are drawn from its number, so that they are the same each time.
 """
 
 import asyncio
 import contextlib
 import json
-import random
 import sys
 from collections import deque
+from itertools import count
+from random import Random
 from typing import Any
 
 _SEGMENT, _HEADERS = 1_448, 66
 
 
 async def pump(  # long: its three tasks share the state of one direction
-    link: dict[str, Any], kbit: float, came_at: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    link: dict[str, Any],
+    way: str,
+    came_at: float,
+    random: Random,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
     """One direction: wait for the wire, occupy it for as long as the bytes take, hand them on after the delay."""
     waiting = bytearray()
@@ -47,8 +54,8 @@ async def pump(  # long: its three tasks share the state of one direction
             await asyncio.sleep(free_at - now())
             segment = bytes(waiting[:_SEGMENT])
             del waiting[:_SEGMENT]
-            free_at += (len(segment) + _HEADERS) * 8 / kbit / 1000
-            on_the_way.append((free_at + delay(link), segment))
+            free_at += (len(segment) + _HEADERS) * 8 / link[way] / 1000
+            on_the_way.append((free_at + delay(link, random), segment))
             sent.set()
 
     async def hand_on() -> None:
@@ -72,18 +79,21 @@ async def pump(  # long: its three tasks share the state of one direction
             writer.close()
 
 
-def delay(link: dict[str, Any]) -> float:
+def delay(link: dict[str, Any], random: Random) -> float:
     return float(link["rtt"] / 2 + (random.expovariate(1 / link["jitter"]) if link["jitter"] else 0))
 
 
 async def main(link: dict[str, Any]) -> None:
+    numbers = count()
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        came_at = asyncio.get_running_loop().time()
+        came_at, seed = asyncio.get_running_loop().time(), next(numbers)
+        random = Random(seed)
         # What a proxy cannot delay, the kernel's handshake, is put before the first byte.
-        await asyncio.sleep(delay(link) + delay(link))
+        await asyncio.sleep(delay(link, random) + delay(link, random))
         there_reader, there = await asyncio.open_connection("127.0.0.1", link["target"])
-        down = asyncio.ensure_future(pump(link, link["down"], came_at, there_reader, writer))
-        await pump(link, link["up"], came_at, reader, there)
+        down = asyncio.ensure_future(pump(link, "down", came_at, Random(f"{seed}/down"), there_reader, writer))
+        await pump(link, "up", came_at, Random(f"{seed}/up"), reader, there)
         await down
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
