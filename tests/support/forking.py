@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _tell(order: socket, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # it was closed just now, which the next poll reports
+    with contextlib.suppress(ConnectionError):  # it was closed just now, which the next poll reports
         order.send(b"%d" % number)
 
 
