@@ -84,7 +84,10 @@ class Peer:
         lines = head.lower().split(b"\r\n")
         length = sum(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
         while len(rest) < length:
-            rest += self.sock.recv(65_536)
+            more = self.sock.recv(65_536)
+            if not more:
+                return b""
+            rest += more
         self._left = rest[length:]
         return head + b"\r\n\r\n" + rest[:length]
 
