@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
@@ -28,8 +28,9 @@ gc.set_threshold(50_000)  # as the command does. Collecting the tests and judgin
 library.load()  # InstallError if it is outdated; otherwise the tests of the compiled reader would be skipped
 
 # A machine that is busy for a moment says nothing of the code.
-settings.register_profile("streamgauge", deadline=None)
-settings.register_profile("quick", deadline=None, max_examples=25)  # for `make quick`; `make test` tries 100
+settings.register_profile("streamgauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For `make quick`; `make test` tries 100.
+settings.register_profile("quick", settings.get_profile("streamgauge"), max_examples=25)
 settings.load_profile("streamgauge")
 
 

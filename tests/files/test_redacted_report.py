@@ -126,7 +126,9 @@ _TWO = st.lists(_WORDS, min_size=2, max_size=2, unique=True).map(tuple)
 _HOSTS = st.sampled_from(["10.0.0.1:1", "localhost:9", "a.b", "user:pw@x.example", "[::1]:9", "acme.example/v1?k=1"])
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.builds(
         Secrets,
