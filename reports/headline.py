@@ -90,7 +90,8 @@ def _told(judgement: Judgement, verdict: Verdict) -> str:
     subject, limit = _subject(verdict), f"({_limit(verdict)})"
     if verdict.observed != math.inf:
         return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
-    lost = f"of {some(judgement.measurements.totals(verdict.where).streams, 'stream')}, {verdict.lost}"
+    totals = judgement.measurements.totals(verdict.where)
+    lost = f"of {some(totals.streams if verdict.waiting else totals.ended, 'stream')}, {verdict.lost}"
     if verdict.plain is None:
         return f"{subject}: {lost} {limit}"
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.

@@ -113,9 +113,9 @@ def gave_up(run: Material) -> str:
     """`60 of 183 people gave up before the first token`; "" if so few did that it may be chance."""
     totals = run.judgement.totals
     left = int(totals.sum("gave_up"))
-    if not left or left < MORE_LOST * totals.initiated:
+    if not left or left < MORE_LOST * totals.ended:
         return ""
-    return f"{left:,} of {some(totals.initiated, 'person', 'people')} gave up before the first token"
+    return f"{left:,} of {some(totals.ended, 'person', 'people')} gave up before the first token"
 
 
 def _difference(p95s: tuple[float, float], wires: Sequence[Distribution], networks: Collection[str]) -> str:
@@ -155,7 +155,7 @@ def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence
 
 def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
     """By the share of the streams that are lost, if the intervals of the worst and the best do not meet."""
-    known = [(_lost(part.totals) / part.totals.initiated, part) for part in parts if part.totals.initiated]
+    known = [(_lost(part.totals) / part.totals.ended, part) for part in parts if part.totals.ended]
     if len(known) < 2:
         return None
     (worst, part), (best, other) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
@@ -171,7 +171,7 @@ def _lost(totals: Totals) -> int:
 
 
 def _interval_of_lost(totals: Totals) -> Interval:
-    return ratio_interval(_lost(totals), totals.initiated)
+    return ratio_interval(_lost(totals), totals.ended)
 
 
 def _told_lost(run: Material, part: Part, share: float, others: str) -> str:
@@ -179,7 +179,7 @@ def _told_lost(run: Material, part: Part, share: float, others: str) -> str:
     failed, left = part.totals.count(*FAILURES), int(part.totals.sum("gave_up"))
     if not left:
         return f"{figure(share, 'ratio')} of its streams failed, {_kinds(part.totals)} ({others})"
-    stayed, n = run.judgement.metrics["ttft"].quantiles.p50, part.totals.initiated
+    stayed, n = run.judgement.metrics["ttft"].quantiles.p50, part.totals.ended
     took = figure(stayed, "ms")
     why = "" if stayed is None else f"; where people stayed, half of the first tokens took {took} or longer"
     if failed:
@@ -223,7 +223,7 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
 
 
 def _was_left(part: Part) -> bool:
-    return part.totals.sum("gave_up") > _MANY_LEFT * part.totals.initiated
+    return part.totals.sum("gave_up") > _MANY_LEFT * part.totals.ended
 
 
 def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> _Apart | None:

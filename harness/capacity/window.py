@@ -78,8 +78,8 @@ class Measured:
 
     @property
     def failed(self) -> float | None:
-        initiated = self.totals.initiated
-        return self.totals.count(*FAILURES) / initiated if initiated else None
+        ended = self.totals.ended
+        return self.totals.count(*FAILURES) / ended if ended else None
 
     @property
     def completed(self) -> int:

@@ -2,9 +2,10 @@
 
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.figures import NONE, figure
+from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import facts
@@ -22,7 +23,7 @@ _MEANINGS = {
     Outcome.EMPTY: "ended as it should, and brought nothing, or only blanks",
     Outcome.MALFORMED: "not the protocol, or past a limit",
     Outcome.CANCELLED: "the simulated person left, as the scenario intended: no failure",
-    Outcome.INTERRUPTED: "the run ended first: no failure, and in no rate",
+    Outcome.INTERRUPTED: "the run ended first: no failure, and in no share and no rate",
 }
 _SHARES = ("error_rate", "completion_rate")
 
@@ -45,8 +46,20 @@ def draw(run: Material) -> Panel:
         notes=(
             "A stream that ends without its terminal event and an error inside a 200 are failures. "
             "A person who leaves on purpose is neither an error nor a completion.",
+            *_denominators(totals),
         ),
     )  # fmt: skip
+
+
+def _denominators(totals: Totals) -> list[str]:
+    """What the shares of this panel are of, where the completion rate is of others than the outcomes."""
+    running, left = totals.count(Outcome.INTERRUPTED), totals.count(Outcome.CANCELLED)
+    if not totals.ended or not (running or left):
+        return []
+    without = f", without the {running:,} still running when the run did" if running else ""
+    shares = f"Shares of outcomes and the error rate are of the {some(totals.ended, 'stream')} that ended{without}"
+    stayed = f"; the completion rate is of the {totals.ended - left:,} of them whose person stayed" if left else ""
+    return [f"{shares}{stayed}."]
 
 
 def _colour(outcome: str) -> str:
@@ -64,7 +77,7 @@ def _chart(run: Material) -> Chart:
         x=counts,
         y=[_name(outcome) for outcome in outcomes],
         marker={"color": [_colour(outcome) for outcome in outcomes]},
-        text=[f"{count:,} ({figure(count / totals.streams, 'ratio')})" for count in counts],
+        text=[_counted(totals, outcome) for outcome in outcomes],
         textposition="auto",
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
@@ -80,6 +93,17 @@ def _chart(run: Material) -> Chart:
         height=90 + 34 * len(outcomes),
         wide=True,
     )
+
+
+def _counted(totals: Totals, outcome: str) -> str:
+    """`86 (16.3 %)`; without the share for streams that the run's end cut off, which are in no rate either."""
+    share = _share(totals, outcome)
+    return f"{totals.outcomes[outcome]:,}{'' if share == NONE else f' ({share})'}"
+
+
+def _share(totals: Totals, outcome: str) -> str:
+    known = totals.ended and outcome != Outcome.INTERRUPTED
+    return figure(totals.outcomes[outcome] / totals.ended, "ratio") if known else NONE
 
 
 def _name(outcome: str) -> str:
@@ -107,10 +131,10 @@ def _rates(run: Material) -> Table:
 def _outcomes(run: Material) -> Table:
     totals = run.judgement.totals
     rows: list[tuple[Cell, ...]] = [
-        (_name(outcome), f"{count:,}", figure(count / totals.streams, "ratio"), _MEANINGS[Outcome(outcome)])
+        (_name(outcome), f"{count:,}", _share(totals, outcome), _MEANINGS[Outcome(outcome)])
         for outcome, count in totals.outcomes.items()
     ]
-    return Table("Outcomes", ("Outcome", ">Streams", ">Share", "Meaning"), rows)
+    return Table("Outcomes", ("Outcome", ">Streams", ">Of those that ended", "Meaning"), rows)
 
 
 def _failures(run: Material, failed: int) -> Table:

@@ -292,6 +292,21 @@ def test_tables_hold_the_figures_of_the_judgement(report: tuple[str, Judgement])
     assert figure(wire, "ms") in seen.row("TTFT by network, as the person got it and as the server sent it", "all")
 
 
+def test_the_same_failures_are_the_same_share_everywhere(tmp_path: Path) -> None:
+    gone = [empty(Outcome.REFUSED, http_status=429)] * 20 + [empty(Outcome.CANCELLED, ended=9_000)] * 80
+    running = [empty(Outcome.INTERRUPTED, ended=100)] * 40
+    html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 100), *gone, *running], "error_rate < 1%")
+    seen = Page(html)
+    assert seen.row("Rates", "error rate")[1:4] == ["10.0 %", "6.2–15.0", "20 / 200"]
+    assert seen.row("Outcomes", "refused")[1:3] == ["20", "10.0 %"]
+    assert seen.row("Outcomes", "completed")[1:3] == ["100", "50.0 %"]
+    assert seen.row("Outcomes", "interrupted")[1:3] == ["40", "–"]
+    assert seen.row("Rates", "completion rate")[3] == "100 / 120"
+    assert "of the 200 streams that ended, without the 40 still running when the run did; the completion rate" in html
+    assert "is of the 120 of them whose person stayed" in html
+    assert judgement.totals.ended == 200
+
+
 def test_every_rule_has_its_row_the_missed_ones_first(report: tuple[str, Judgement]) -> None:
     html, judgement = report
     head, *rows = Page(html).tables["Rules"]

@@ -47,8 +47,11 @@ def _share(hits: Callable[[Totals], float], of: Callable[[Totals], float]) -> Ca
     return over
 
 
-def _initiated(totals: Totals) -> int:
-    return totals.initiated
+_ENDED = "streams that ended before the run did"
+
+
+def _ended(totals: Totals) -> int:
+    return totals.ended
 
 
 def _output_tps(totals: Totals, seconds: float) -> Figure:
@@ -108,42 +111,42 @@ RATES: Mapping[str, Rate] = {
         Rate(
             name="error_rate",
             brief=True,
-            definition="failed streams / initiated",
+            definition=f"failed streams / {_ENDED}",
             better=Better.LOWER,
             unit="ratio",
-            over=_share(lambda totals: totals.count(*FAILURES), _initiated),
+            over=_share(lambda totals: totals.count(*FAILURES), _ended),
         ),
         Rate(
             name="completion_rate",
             brief=True,
-            definition="completed streams / (initiated − cancelled)",
+            definition=f"completed streams / {_ENDED}, without those whose person left",
             better=Better.HIGHER,
             unit="ratio",
             over=_share(
                 lambda totals: totals.count(Outcome.COMPLETED),
-                lambda totals: totals.initiated - totals.count(Outcome.CANCELLED),
+                lambda totals: totals.ended - totals.count(Outcome.CANCELLED),
             ),
         ),
         Rate(
             name="truncation_rate",
-            definition="streams that ended without their terminal event / initiated",
+            definition=f"streams without their terminal event / {_ENDED}",
             better=Better.LOWER,
             unit="ratio",
-            over=_share(lambda totals: totals.count(Outcome.TRUNCATED), _initiated),
+            over=_share(lambda totals: totals.count(Outcome.TRUNCATED), _ended),
         ),
         Rate(
             name="empty_rate",
-            definition="streams that ended as they should, and brought nothing / initiated",
+            definition=f"streams that ended as they should, and brought nothing / {_ENDED}",
             better=Better.LOWER,
             unit="ratio",
-            over=_share(lambda totals: totals.count(Outcome.EMPTY), _initiated),
+            over=_share(lambda totals: totals.count(Outcome.EMPTY), _ended),
         ),
         Rate(
             name="timeout_rate",
-            definition="streams that timed out / initiated",
+            definition=f"streams that timed out / {_ENDED}",
             better=Better.LOWER,
             unit="ratio",
-            over=_share(lambda totals: totals.count(Outcome.TIMED_OUT), _initiated),
+            over=_share(lambda totals: totals.count(Outcome.TIMED_OUT), _ended),
         ),
         Rate(
             name="goodput",

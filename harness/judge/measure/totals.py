@@ -38,8 +38,8 @@ class Totals:
         return sum(self.outcomes.values())
 
     @property
-    def initiated(self) -> int:
-        """All streams but those that the run's end cut off: their outcome is unknown."""
+    def ended(self) -> int:
+        """All streams but those that the run's end cut off: how these would have ended is unknown."""
         return self.streams - self.count(Outcome.INTERRUPTED)
 
     @property

@@ -232,10 +232,10 @@ def of_one_load(store: Store, run_id: str | None) -> Run:
 def unjudged_failures(totals: Totals, verdicts: Sequence[Verdict]) -> str:
     """How many streams failed, if that is clearly too many to say nothing of; "" if not, or if a rule is about it."""
     failed = totals.count(*FAILURES)
-    if failed <= MOST_FAILED * totals.streams or any(verdict.figure in OF_FAILURES for verdict in verdicts):
+    if failed <= MOST_FAILED * totals.ended or any(verdict.figure in OF_FAILURES for verdict in verdicts):
         return ""
     return (
-        f"{failed:,} of {some(totals.streams, 'stream')} failed, and no rule says how many may: "
+        f"{failed:,} of {some(totals.ended, 'stream')} failed, and no rule says how many may: "
         f"add one, such as error_rate < 1%"
     )
 

@@ -35,7 +35,7 @@ def cut_by_max_tokens(evidence: Evidence) -> Finding | None:
 
 def empty_answers(evidence: Evidence) -> Finding | None:
     """At least 3 streams, surely more than 0.2 % (exact interval), ended as they should and brought nothing."""
-    hits, n = evidence.totals.count(Outcome.EMPTY), evidence.totals.initiated
+    hits, n = evidence.totals.count(Outcome.EMPTY), evidence.totals.ended
     if hits < _FEWEST or (surely(hits, n).low or 0.0) <= _EMPTY_SHARE:
         return None
     reasons, are_empty = evidence.sample.text["stop_reason"], evidence.sample.text["outcome"].are("empty")

@@ -166,7 +166,7 @@ def _finding(name: str, refused: _Refused, status: str, cause: _Cause, source: s
 
 def _refused(evidence: Evidence, *statuses: int) -> _Refused | None:
     hits = sum(failure.n for failure in evidence.failures if failure.http_status in statuses)
-    n = evidence.totals.initiated
+    n = evidence.totals.ended
     if not _FEWEST <= hits <= n or (surely(hits, n).low or 0.0) <= _SHARE:
         return None
     return _Refused(hits, n, pattern(evidence, statuses))
