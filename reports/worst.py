@@ -5,25 +5,28 @@ mid-answer, then the first token, then the pace. A difference is told only if it
 notice it. The first tokens of a group that many people left are of the patient ones only, and are not compared.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from streamgauge.harness.config.schema import Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.judgement import Part
-from streamgauge.harness.judge.verdict.sla import RuleStatus
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, evaluate
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material
+from streamgauge.reports.panel import figure_or_never, interval_of
 
 MORE_LOST = 0.02  # share of the streams
 _MANY_LEFT = 0.05  # share of the streams: with as many left out, the P95 of the others is no P95
@@ -38,6 +41,12 @@ _MOST_NETWORKS = 3
 _LONGEST_NAME = 60  # characters
 # Findings that say which streams wait longer than others, by what no key of a rule selects.
 _OF_SOME = ("two_kinds", "server_differs", "worker_differs", "cold_connections", "cache_misses")
+# What a group's own streams say of a rule about all streams.
+_BY_ITSELF = {
+    RuleStatus.MET: "by itself it keeps the limit",
+    RuleStatus.INCONCLUSIVE: "by itself it may miss the limit, which its interval does not exclude",
+    RuleStatus.MISSED: "by itself it misses the limit",
+}
 _OF_EVERYBODY = ("server_paused", "lone_stalls")  # findings about freezes that no group has to itself
 
 
@@ -98,7 +107,32 @@ def _nobody(run: Material, several: Sequence[Sequence[Part]]) -> str:
         keys = " or ".join(_KEYS[parts[0].key] for parts in several)
         nobody = f"No group is noticeably worse off: no {keys} clearly fails more often or waits noticeably longer"
     others = [finding.sentence for finding in run.judgement.findings if finding.id in _OF_SOME]
-    return f"{nobody}. But: {others[0]}." if others else f"{nobody}."
+    told = f"{nobody}. But: {others[0]}." if others else f"{nobody}."
+    return " ".join(filter(None, [told, _nearest(run, several)]))
+
+
+def _nearest(run: Material, several: Sequence[Sequence[Part]]) -> str:
+    """Which group is nearest to the limit that a rule sets for all streams, judged by its own streams alone.
+
+    "" if each keeps every limit by far.
+    """
+    judgement = run.judgement
+    near: list[tuple[bool, float, Part, Verdict]] = []
+    for rule in judgement.verdicts:
+        if rule.where != Where() or not rule.wants_low or not rule.subject.quantile or rule.limit <= 0:
+            continue
+        for part in itertools.chain.from_iterable(several):
+            of_part = Rule(Sla(rule=rule.rule, where=part.where), rule.subject, "<", rule.limit)
+            own = evaluate(of_part, judgement.measurements, judgement.seconds)
+            if own.observed is not None and own.observed >= _NEAR * rule.limit:
+                crosses = own.high is not None and own.high > rule.limit
+                near.append((crosses, own.observed / rule.limit, part, own))
+    if not near:
+        return ""
+    *_, part, own = max(near, key=lambda each: each[:2])
+    interval = f"{interval_of(Interval(own.low, own.high), own.unit)}; limit {figure(own.limit, own.unit)}"
+    measured = f"{own.subject.words} {figure_or_never(own.observed, own.unit)} ({interval})"
+    return f"Nearest to its limit is {_name(part)}: {measured}; {_BY_ITSELF[own.status]}."
 
 
 def failures(run: Material) -> str:

@@ -151,6 +151,16 @@ def test_where_nobody_stands_out_nobody_is_named(tmp_path: Path) -> None:
     assert told(tmp_path / "one.db", EVEN)[WORST].startswith("All streams are of one user class and one network")
 
 
+def test_the_group_nearest_to_its_limit_is_named_although_it_is_not_noticeably_worse(tmp_path: Path) -> None:
+    later = ttfts(range(350, 500), user="Reader", network="slow_4g")
+    for limit, by_itself in ((480, "misses"), (495, "may miss"), (600, "keeps")):
+        found = told(tmp_path / f"{limit}.db", [*EVEN, *later], rules=[Sla(rule=f"p95(ttft) < {limit}ms")])[WORST]
+        assert found.startswith("No group is noticeably worse off: no network ")
+        assert f" Nearest to its limit is network slow_4g: P95 TTFT 492 ms (486–497; limit {limit} ms); " in found
+        assert f"; by itself it {by_itself} the limit" in found
+    assert "Nearest" not in told(tmp_path / "far.db", [*EVEN, *later], rules=[Sla(rule="p95(ttft) < 2s")])[WORST]
+
+
 def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", EVEN, instrument={"mistakes": ["the scenario's own code raised: KeyError"]})
     assert [*found] == [WHOSE]
