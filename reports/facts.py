@@ -116,9 +116,17 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
         limit += f": {shortened(worst.reason.replace(f'the limit of {shown}', 'it'), _LONGEST_REASON)}"
     elif worst.observed == math.inf:
         limit += f", as {worst.lost}"
-    judged = replace(fact, rule=Mark(worst.status.value), limit=limit)
+    judged = replace(_with_failures(fact, worst), rule=Mark(worst.status.value), limit=limit)
     only_lost = worst.observed == math.inf and (worst.plain is None or worst.came_in_time)
     return _lost(judged, worst) if only_lost and worst.status is not RuleStatus.MET else judged
+
+
+def _with_failures(fact: Fact, rule: Verdict) -> Fact:
+    """The figure that the rule judged, where streams that never came count as infinitely late and make it higher."""
+    if not rule.failed or rule.observed is None or rule.observed in {rule.plain, math.inf}:
+        return fact
+    never = f"counting {rule.lost}; {fact.value} for those that came"
+    return replace(fact, value=figure(rule.observed, rule.unit), doubt=f"{never} ({fact.doubt})")
 
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:

@@ -148,6 +148,14 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     assert "<b>20 never came</b><span>0 streams; 20 never came</span>" in html
 
 
+def test_a_key_number_is_the_one_that_its_rule_judged(tmp_path: Path) -> None:
+    """A few failures make the P95 higher, and do not make it infinite."""
+    streams = [*ttfts([500.0] * 190), *ttfts([3_000.0] * 7), *(empty(Outcome.REFUSED) for _ in range(8))]
+    html, judgement = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s")
+    assert (judgement.verdicts[0].observed, judgement.verdicts[0].plain) == (3_000, 500)
+    assert "<b>3 s</b><span>counting 8 never came; 500 ms for those that came (" in html
+
+
 def test_people_who_left_before_the_first_token_gave_up_and_are_no_failures(tmp_path: Path) -> None:
     streams = [*ttfts([500.0] * 180), *(empty(Outcome.CANCELLED) for _ in range(30)), empty(Outcome.REFUSED)]
     html, judgement = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 50%")
