@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -25,7 +26,7 @@ from tests.support.reference import reference_server
 KILLS = max(4, int(os.environ.get("STREAMGAUGE_KILLS", "4").partition(":")[0]) // 3)
 SOON = 3.0  # seconds after a phase began, in which its kills come
 SAID = 5.0  # seconds after which a judge has surely said what it has stored
-STORED = 2.0  # seconds in which a probe is answered and stored, by the slowest server of these tests, too
+STORED = 10.0  # seconds in which a probe is answered and stored, on a slow machine, too
 VICTIMS = {"judge": "streamgauge.harness.monitor", "prober": "eu"}  # a word of its command line
 OF_EU = 'runs.labels LIKE \'%"target":"eu"%\''
 # A probe that is bad only since this machine sent it late.
@@ -260,22 +261,20 @@ def test_a_real_alertmanager_tells_of_the_alert_once_and_of_its_end_once(lived: 
 
 
 def test_no_probe_is_doubled_and_each_that_is_missing_was_due_while_no_prober_was_ready(lived: Lived) -> None:
-    select = "SELECT (realtime_ns + due_at) / 1000000000, outcome FROM streams JOIN runs ON run = number "
-    select += f"WHERE {OF_EU} ORDER BY 1"
-    slots = [second for second, _ in rows(lived.database, select)]
+    select = "SELECT (realtime_ns + due_at) / 1000000000 AS slot, realtime_ns / 1e9, run FROM streams "
+    select += f"JOIN runs ON run = number WHERE {OF_EU} ORDER BY run, slot"
+    of_runs = [list(of_run) for _, of_run in groupby(rows(lived.database, select), key=lambda row: row[2])]
+    slots = [slot for of_run in of_runs for slot, *_ in of_run]
     assert len(slots) == len(set(slots)), "two probes in one second"
-    missing = set(range(slots[0], slots[-1])) - set(slots)
-    firsts = rows(
-        lived.database,
-        "SELECT realtime_ns / 1e9, (realtime_ns + min(due_at)) / 1000000000 FROM streams JOIN runs ON run = number "
-        f"WHERE {OF_EU} GROUP BY run",
-    )
-    for kill in lived.kills:
-        if kill.victim == "prober":
-            # Up to the first probe of a later one. A prober that was killed before it could send any has recorded none.
-            back = min((first for started, first in firsts if started > kill.before), default=slots[-1])
-            missing -= set(range(int(kill.after - STORED), back))
-    assert not missing
+    killed = [kill for kill in lived.kills if kill.victim == "prober"]
+    for before, after in zip(of_runs, [*of_runs[1:], []], strict=True):
+        (first, started, _), (last, *_) = before[0], before[-1]
+        missing = set(range(first, last)) - {slot for slot, *_ in before}
+        assert missing <= {last - 1}, "at most one was still under way when the last one was stored"
+        if after and after[0][0] > last + 1:
+            found = [kill for kill in killed if started < kill.before and kill.after < after[0][1]]
+            assert found, f"nobody was killed between {last} and {after[0][0]}"
+            assert found[0].after - last < STORED
     left_out = rows(lived.database, f"SELECT detail FROM streams JOIN runs ON run = number WHERE {OF_EU} AND "
                     "streams.started_at IS NULL AND outcome = 'interrupted'")  # fmt: skip
     assert all(detail.startswith("not sent: ") for (detail,) in left_out)
