@@ -217,6 +217,7 @@ def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -
     call = "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"
     words = ["doctor", server.url, "--protocol", "openai_chat", "--header", "x-gauge-itl: 100ms"]
     completed = "reference_streams_ended_total:completed"
+    wait_for(lambda: server.active() == 0)  # another test's answer would be taken for one of this test
     before = counts(server.url).get(completed, 0)
     with started([sys.executable, "-c", call, *words], stdout=subprocess.PIPE, cwd=tmp_path) as command:
         until(lambda: counts(server.url).get(completed, 0) > before and server.active())  # one is read, another begun
