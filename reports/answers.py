@@ -2,7 +2,10 @@
 
 import re
 
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.short_of_cores import is_here
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
@@ -35,16 +38,24 @@ def _cause(run: Material) -> str:
     why = shortened(judgement.reasons[0], _LONGEST_REASON) if judgement.reasons else ""
     if judgement.validity is Validity.INVALID:
         return f"Our tool, or how it ran: {why}. What the figures say of the server or the link is not sure."
-    late = judgement.metrics["send_lag"].quantiles.p99
-    ours = "Our tool is not the cause"
-    if late is not None:
-        ours += f": it sent 99 % of the requests at most {figure(late, 'ms')} late"
-    if any(finding.id == "generator_near_limit" for finding in judgement.findings):
-        ours = "Our tool was busy but kept up: the figures are right, and a higher load would need more processes"
+    ours = _ours(judgement)
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool may have a part in it: {why}"
     well = "Nothing went wrong that needs a cause: every rule is met. " if judgement.verdict == "met" else ""
     return f"{well}{_theirs(run)} {ours}."
+
+
+def _ours(judgement: Judgement) -> str:
+    """What the run's own record says of our tool. Only where it was calibrated is it known how exact it is."""
+    if any(finding.id == "generator_near_limit" for finding in judgement.findings):
+        return "Our tool was busy but kept up: the figures are right, and a higher load would need more processes"
+    late = judgement.metrics["send_lag"].quantiles.p99
+    sent = "" if late is None else f": it sent 99 % of the requests at most {figure(late, 'ms')} late"
+    if "certificate" in judgement.run.instrument:
+        return f"Our tool is not the cause{sent}"
+    shared = ", and server and tool shared this machine" if is_here(judgement.run.host) else ""
+    doubt = f"How exact it is on this machine was not measured (`streamgauge calibrate`){shared}"
+    return f"Our tool noticed no fault of its own{sent}. {doubt}"
 
 
 def _theirs(run: Material) -> str:
@@ -53,7 +64,7 @@ def _theirs(run: Material) -> str:
     p95 = judgement.metrics["ttft"].quantiles.p95
     if p95 is None:
         return f"{_whose_failure(run)}: no stream had a first token, {_how(run)}."
-    parts = divided(p95, judgement.measurements.distribution("ttft_wire"), judgement.measurements.values("network"))
+    parts = divided(run, "ttft", p95, Where())
     failed = failures(run)
     told = [f"{_whose_failure(run)}: {failed}, {_how(run)}."] if failed else []
     frozen = [finding for finding in judgement.findings if finding.id in _FROZEN_BY]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+import numpy as np
 
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.verdict.judgement import Part
@@ -152,13 +152,20 @@ def gave_up(run: Material) -> str:
     return f"{left:,} of {some(totals.ended, 'person', 'people')} gave up before the first token"
 
 
-def _difference(p95s: tuple[float, float], wires: Sequence[Distribution], networks: Collection[str]) -> str:
-    """What makes the first P95 higher than the second: `what makes the difference is the server: server 993 ms + …`."""
-    server, other = (statistics.quantile(wire.values, wire.counts, 0.95) for wire in wires)
-    if server is None or other is None:
-        return divided(p95s[0], wires[0], networks)
-    whose = _whose(server - other, p95s[0] - p95s[1], networks)
-    return f"what makes the difference is {whose}: {_sum(p95s[0], server, wires[0])}"
+def _difference(run: Material, metric: str, p95s: tuple[float, float], parts: tuple[Part, Part]) -> str:
+    """What makes the first P95 higher than the second: `what makes the difference is the server: P95 of its …`."""
+    part, other = (_server(run, metric, each.where) for each in parts)
+    networks = _networks(run, parts[0])
+    if part is None or other is None:
+        return divided(run, metric, p95s[0], parts[0].where)
+    whose = _whose(part - other, p95s[0] - p95s[1], networks)
+    return f"what makes the difference is {whose}: {_in_parts(run, metric, part, parts[0].where)}"
+
+
+def _server(run: Material, metric: str, where: Where) -> float | None:
+    """P95 of the server's part, ms."""
+    wire = run.judgement.measurements.distribution(f"{metric}_wire", where)
+    return statistics.quantile(wire.values, wire.counts, 0.95)
 
 
 def _whose(server: float, whole: float, networks: Collection[str] = ()) -> str:
@@ -169,18 +176,23 @@ def _whose(server: float, whole: float, networks: Collection[str] = ()) -> str:
     return f"the link{emulated}" if server <= (1 - _MOST) * whole else f"both the server and the link{emulated}"
 
 
-def _sum(person: float, server: float, wire: Distribution) -> str:
-    rest = "link" if wire.metric.name == "itl_wire" else "link and connecting"
-    return f"server {figure(server, 'ms')} + {rest} {figure(max(0.0, person - server), 'ms')}"
+def _in_parts(run: Material, metric: str, server: float, where: Where) -> str:
+    """Each part with its own P95, of the same streams. They do not add up: the two may be of different streams."""
+    told = f"P95 of the server’s part {figure(server, 'ms')}"
+    left = run.judgement.evidence.sample.after_the_server(where)
+    if metric != "ttft" or not len(left):
+        return told
+    rest = statistics.quantile(left, np.ones(len(left), np.int64), 0.95)
+    return f"{told}, of link and connecting {figure(rest, 'ms')}"
 
 
-def divided(person: float, wire: Distribution, networks: Collection[str]) -> str:
-    """Whose a P95 is: `mostly the server: server 993 ms + link and connecting 1 ms`."""
-    server = statistics.quantile(wire.values, wire.counts, 0.95)
+def divided(run: Material, metric: str, person: float, where: Where) -> str:
+    """Whose a P95 is: `mostly the server: P95 of the server’s part 993 ms, of link and connecting 1 ms`."""
+    server = _server(run, metric, where)
     if server is None:
         return "the server’s part of it is not known"
-    whose = _whose(server, person, networks)
-    return f"{'' if whose.startswith('both ') else 'mostly '}{whose}: {_sum(person, server, wire)}"
+    whose = _whose(server, person, run.judgement.measurements.values("network"))
+    return f"{'' if whose.startswith('both ') else 'mostly '}{whose}: {_in_parts(run, metric, server, where)}"
 
 
 def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence[Sequence[Part]]) -> _Apart | None:
@@ -249,8 +261,7 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
     within = "" if limit is None or worst > limit else f", within the limit of {figure(limit, 'ms')}"
 
     def told(run: Material) -> str:
-        wires = [run.judgement.measurements.distribution(f"{metric}_wire", each.where) for each in (part, other)]
-        why = _difference((worst, best), wires, _networks(run, part))
+        why = _difference(run, metric, (worst, best), (part, other))
         return f"P95 {metric.upper()} is {figure(worst, 'ms')} ({others}){within}; {why}"
 
     return _Apart(worst - best, part, told)

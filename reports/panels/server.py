@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
@@ -12,8 +14,8 @@ MOST_ROWS = 12  # of a chart; the table has all rows
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
-    "connecting, the send lag, and the emulated link. The server’s part of ITL is the gap on the wire. "
-    "The two percentiles may be of different streams, so their difference is only a guide."
+    "connecting, the send lag, and the emulated link, measured stream by stream. The server’s part of ITL is the gap "
+    "on the wire. Percentiles of parts do not add up: the P95 of each may be of another stream."
 )
 
 Figures = Quantiles[float | None]  # ms
@@ -24,6 +26,7 @@ class _Row:
     network: str
     person: Figures
     server: Figures
+    rest: Figures | None  # of each stream, what is not the server's; None for ITL
     n: int  # samples of the person's side
 
 
@@ -44,18 +47,28 @@ def _lead(run: Material) -> str:
     person, server = metrics["ttft"].quantiles.p95, metrics["ttft_wire"].quantiles.p95
     if person is None or server is None:
         return "No stream had a first token, so there is no TTFT to divide."
-    return f"P95 TTFT is {figure(person, 'ms')} for the person, and {figure(server, 'ms')} as the server sent it."
+    rest = _rest(run, "ttft", Where())
+    beside = f"; link and connecting took at most {figure(rest.p95, 'ms')} in 95 of 100 streams" if rest else ""
+    return (
+        f"P95 TTFT is {figure(person, 'ms')} for the person, and {figure(server, 'ms')} as the server sent it{beside}."
+    )
+
+
+def _rest(run: Material, name: str, where: Where) -> Figures | None:
+    left = run.judgement.evidence.sample.after_the_server(where)
+    return quantiles(left, np.ones(len(left), np.int64)) if name == "ttft" and len(left) else None
 
 
 def _rows(run: Material, name: str) -> list[_Row]:
     judgement = run.judgement
     whole = judgement.metrics[name]
-    rows = [_Row("all", whole.quantiles, judgement.metrics[f"{name}_wire"].quantiles, whole.n)]
+    rest = _rest(run, name, Where())
+    rows = [_Row("all", whole.quantiles, judgement.metrics[f"{name}_wire"].quantiles, rest, whole.n)]
     for part in judgement.parts:
         if part.key == "network":
-            wire = judgement.measurements.distribution(f"{name}_wire", Where(network=part.value))
-            server = quantiles(wire.values, wire.counts)
-            rows.append(_Row(part.value, part.metrics[name].quantiles, server, part.metrics[name].n))
+            wire = judgement.measurements.distribution(f"{name}_wire", part.where)
+            server, rest = quantiles(wire.values, wire.counts), _rest(run, name, part.where)
+            rows.append(_Row(part.value, part.metrics[name].quantiles, server, rest, part.metrics[name].n))
     return rows
 
 
@@ -70,8 +83,12 @@ def _chart(name: str, rows: list[_Row]) -> Chart:
 
 
 def _table(name: str, rows: list[_Row]) -> Table:
-    columns = ("Network", ">Person P50", ">P95", ">P99", ">Server P50", ">P95", ">P99", ">n")
-    cells: list[tuple[Cell, ...]] = [
-        (row.network, *(figure(value, "ms") for value in (*row.person, *row.server)), f"{row.n:,}") for row in rows
-    ]
-    return Table(f"{_TITLES[name]} by network, as the person got it and as the server sent it", columns, cells)
+    columns = ["Network", ">Person P50", ">P95", ">P99", ">Server P50", ">P95", ">P99"]
+    has_rest = any(row.rest for row in rows)
+    if has_rest:
+        columns += [">Link and connecting P50", ">P95", ">P99"]
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        sides = (*row.person, *row.server, *((row.rest or (None,) * 3) if has_rest else ()))
+        cells.append((row.network, *(figure(value, "ms") for value in sides), f"{row.n:,}"))
+    return Table(f"{_TITLES[name]} by network, as the person got it and as the server sent it", (*columns, ">n"), cells)

@@ -25,7 +25,7 @@ def test_a_slow_link_is_the_link(tmp_path: Path) -> None:
     slow = ttfts(range(200, 260), user="Reader", network="slow_3g", link=2_000)
     assert told(tmp_path / "run.db", [*EVEN, *slow])[WORST] == (
         "Network slow_3g: P95 TTFT is 2.26 s (network none: 389 ms); what makes the difference is the link, which "
-        "the test emulates: server 255 ms + link and connecting 2.00 s."
+        "the test emulates: P95 of the server’s part 255 ms, of link and connecting 2.00 s."
     )
 
 
@@ -33,9 +33,29 @@ def test_a_slow_server_is_the_server(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(900, 999), user="Writer", network="none")])
     assert found[WORST] == (
         "User class Writer, on network none: P95 TTFT is 994 ms (user class Reader: 389 ms); what makes the "
-        "difference is the server: server 993 ms + link and connecting 1.00 ms."
+        "difference is the server: P95 of the server’s part 993 ms, of link and connecting 1.00 ms."
     )
-    assert "mostly the server: server 983 ms + link and connecting 1.00 ms. Our tool is not the cause" in found[WHOSE]
+    parts = "mostly the server: P95 of the server’s part 983 ms, of link and connecting 1.00 ms."
+    assert f"{parts} Our tool noticed no fault" in found[WHOSE]
+
+
+def test_a_part_of_the_ttft_is_measured_stream_by_stream(tmp_path: Path) -> None:
+    """One in ten streams has a slow server and another one a slow link: neither P95 is the rest of the other."""
+    slow = ttfts([1_000.0] * 20), ttfts([200.0] * 20, link=800)
+    found = told(tmp_path / "run.db", [*ttfts([200.0] * 160), *slow[0], *slow[1]])
+    assert "P95 TTFT is 1 s" in found[WHOSE]
+    assert "P95 of the server’s part 999 ms, of link and connecting 801 ms" in found[WHOSE]
+
+
+def test_our_tool_is_called_innocent_only_where_it_was_calibrated(tmp_path: Path) -> None:
+    calibrated = {"instrument": {"certificate": {"made_at": "2026-11-01"}}}
+    assert "Our tool is not the cause" in told(tmp_path / "yes.db", EVEN, **calibrated)[WHOSE]
+    near, far = told(tmp_path / "no.db", EVEN), told(tmp_path / "far.db", EVEN, host="https://llm.example")
+    for found in (near, far):
+        assert "Our tool noticed no fault of its own" in found[WHOSE]
+        assert "was not measured (`streamgauge calibrate`)" in found[WHOSE]
+    assert near[WHOSE].endswith(", and server and tool shared this machine.")
+    assert "shared" not in far[WHOSE]
 
 
 def test_who_fails_is_worse_off_than_who_waits(tmp_path: Path) -> None:
@@ -106,7 +126,7 @@ def test_a_slower_pace_is_told_if_people_notice_it(tmp_path: Path) -> None:
 
     assert told(tmp_path / "run.db", [*EVEN, *paced(130)])[WORST] == (
         "Network 3g: P95 ITL is 150 ms (network none: 20.0 ms); what makes the difference is the link, which the test "
-        "emulates: server 20.0 ms + link 130 ms."
+        "emulates: P95 of the server’s part 20.0 ms."
     )
     assert told(tmp_path / "fast.db", [*EVEN, *paced(30)])[WORST].startswith("No group is noticeably worse off: no")
     far = told(tmp_path / "far.db", [*EVEN, *paced(130)], rules=[Sla(rule="p95(itl) < 900ms")])
@@ -170,7 +190,9 @@ def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
 def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503: overloaded")] * 30
     assert told(tmp_path / "refused.db", refused)[WHOSE] == (
-        "The server: no stream had a first token, all of them refused: HTTP 503: overloaded. Our tool is not the cause."
+        "The server: no stream had a first token, all of them refused: HTTP 503: overloaded. Our tool noticed "
+        "no fault of its own. How exact it is on this machine was not measured (`streamgauge calibrate`), and server "
+        "and tool shared this machine."
     )
     lost = [empty(Outcome.UNREACHABLE, detail="no route")] * 30
     assert told(tmp_path / "lost.db", lost)[WHOSE].startswith(
@@ -185,7 +207,7 @@ def test_failures_come_before_the_times_of_the_others(tmp_path: Path) -> None:
     found = answered[WHOSE]
     assert found.startswith(
         "The server: 30 of 230 streams failed, all of them refused: HTTP 503. P95 TTFT of the others is "
-        "389 ms; mostly the server: server"
+        "389 ms; mostly the server: P95 of the server"
     )
     assert told(tmp_path / "few.db", [*EVEN, refused[0]])[WHOSE].startswith("P95 TTFT is 389 ms"), "1 of 201 is noise"
 

@@ -30,7 +30,7 @@ from streamgauge.harness.judge.store.incoming import fault_of, streams_of
 from streamgauge.harness.judge.store.redacted import redact
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
-from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
+from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches, selected_by
 from streamgauge.harness.judge.store.texts import Texts, combinations
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "matches",
     "measured_streams",
     "redact",
+    "selected_by",
     "stream_in_full",
     "stream_rows",
     "streams_of",

@@ -143,12 +143,7 @@ class Streams:
 
     def selected_by(self, where: Where) -> NDArray[np.bool_]:
         """Which streams `where` selects."""
-        keys = [key for key in _KEYS if getattr(where, key) is not None] + (["labels"] if where.label else [])
-        if not keys:
-            return np.ones(len(self), bool)
-        found, code = combinations([self.text[key] for key in keys])
-        chosen = [matches(where, dict(zip(keys, texts, strict=True))) for texts in found]
-        return np.array(chosen, bool)[code]
+        return selected_by(where, self.text, len(self))
 
     def select(self, places: NDArray[np.int64]) -> "Streams":
         """The streams at these places, in this order."""
@@ -209,6 +204,16 @@ def _once_decoded(streams: Streams, events: arrivals.ContentEvents, rooms: arriv
         if not len(streams):
             return
         events = streams.first_events(rooms)
+
+
+def selected_by(where: Where, text: Mapping[str, Texts], count: int) -> NDArray[np.bool_]:
+    """Which of so many streams `where` selects, given its keys (`labels` as JSON) as columns."""
+    keys = [key for key in _KEYS if getattr(where, key) is not None] + (["labels"] if where.label else [])
+    if not keys:
+        return np.ones(count, bool)
+    found, code = combinations([text[key] for key in keys])
+    chosen = [matches(where, dict(zip(keys, texts, strict=True))) for texts in found]
+    return np.array(chosen, bool)[code]
 
 
 def matches(where: Where, texts: Mapping[str, str]) -> bool:

@@ -60,7 +60,7 @@ def _told(run: Run, waits: Sequence[_Wait]) -> str:
     found = cores(run, worst.lost.worker)
     of = f"of the {found} cores" if found and found > 1 else "of the only core" if found else "cores"
     stolen = f", and the virtual machine's host withheld {worst.stolen:.2g}" if worst.stolen >= _STOLEN else ""
-    here = "the other work, of which the server is a part" if _is_here(run.host) else "the other work"
+    here = "the other work, of which the server is a part" if is_here(run.host) else "the other work"
     return (
         f"the machine was busy with other work, which used {worst.others:.2g} {of}{stolen}, while "
         f"{named(run, [wait.lost.worker for wait in waits])} waited for a core for "
@@ -105,7 +105,8 @@ def _at(samples: VitalSeries, worker: str, moments: Floats) -> Floats:
     return np.interp(moments, at, values) if len(at) else np.zeros(len(moments))
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether the server is surely on the machine that drives the load."""
     try:
         name = urlsplit(host).hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback

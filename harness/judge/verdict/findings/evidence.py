@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Run, Texts, VitalSeries
+from streamgauge.harness.judge.store import Run, Texts, VitalSeries, selected_by
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.failure import Failure
@@ -47,6 +48,15 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.due)
+
+    def after_the_server(self, where: Where) -> Floats:
+        """What is left of each stream's TTFT without the server's part, ms: connecting, our send lag, and the link.
+
+        Sorted, of those streams of the sample that `where` selects and of which both are known.
+        """
+        left = np.maximum(0.0, self.ttft - self.wait)[selected_by(where, self.text, len(self))]
+        known: Floats = np.sort(left[~np.isnan(left)])
+        return known
 
     def groups(self) -> Iterator[tuple[str, Texts]]:
         """Every key whose values could divide the streams: those of `where`, each label, the worker and the server."""
