@@ -227,7 +227,7 @@ def _told_lost(run: Material, part: Part, share: float, others: str) -> str:
         return f"{figure(share, 'ratio')} of its streams failed, {_kinds(part.totals)} ({others})"
     stayed, n = run.judgement.metrics["ttft"].quantiles.p50, part.totals.ended
     took = figure(stayed, "ms")
-    why = "" if stayed is None else f"; where people stayed, half of the first tokens took {took} or longer"
+    why = "" if stayed is None else f"; of all people who got a first token, half waited {took} or longer"
     if failed:
         each = f"{failed:,} failed, and {left:,} were left before the first token"
         return f"{figure(share, 'ratio')} of its {n:,} streams brought nothing: {each} ({others}){why}"
@@ -338,12 +338,15 @@ def _name(part: Part) -> str:
 
 
 def _named(run: Material, part: Part) -> str:
-    """With the networks of a user class: `User class Reader, on network slow_3g`."""
+    """With the networks of a user class, if no other class has the same: `User class Reader, on network slow_3g`."""
     name = _name(part)
     name = f"{name[:1].upper()}{name[1:]}"
-    networks = [shortened(network, _LONGEST_NAME) for network in _networks(run, part)]
-    if part.key == "network" or len(networks) > _MOST_NETWORKS:
+    found = _networks(run, part)
+    others = (_networks(run, other) for other in run.judgement.parts if other.key == part.key and other is not part)
+    # Where others are on the same networks and are better off, the network is not what makes the difference.
+    if part.key == "network" or len(found) > _MOST_NETWORKS or found in others:
         return name
+    networks = [shortened(network, _LONGEST_NAME) for network in found]
     return f"{name}, on network{'s' if len(networks) > 1 else ''} {' and '.join(networks)}"
 
 

@@ -32,7 +32,7 @@ def test_a_slow_link_is_the_link(tmp_path: Path) -> None:
 def test_a_slow_server_is_the_server(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(900, 999), user="Writer", network="none")])
     assert found[WORST] == (
-        "User class Writer, on network none: P95 TTFT is 994 ms (user class Reader: 389 ms); what makes the "
+        "User class Writer: P95 TTFT is 994 ms (user class Reader: 389 ms); what makes the "
         "difference is the server: P95 of the server’s part 993 ms, of link and connecting 1.00 ms."
     )
     parts = "mostly the server: P95 of the server’s part 983 ms, of link and connecting 1.00 ms."
@@ -58,6 +58,14 @@ def test_our_tool_is_called_innocent_only_where_it_was_calibrated(tmp_path: Path
     assert "shared" not in far[WHOSE]
 
 
+def test_a_user_class_is_named_with_its_network_only_if_no_other_class_has_the_same(tmp_path: Path) -> None:
+    lost = [empty(Outcome.RESET, user="Hurried", network="wifi") for _ in range(60)]
+    others = ttfts(range(200, 400), user="Writer", network="wifi")
+    assert told(tmp_path / "shared.db", [*EVEN, *others, *lost])[WORST].startswith("User class Hurried: ")
+    own = [*EVEN, *ttfts(range(200, 300), user="Driver", network="none"), *lost]
+    assert told(tmp_path / "own.db", own)[WORST].startswith(("Network wifi: ", "User class Hurried, on network wifi: "))
+
+
 def test_who_fails_is_worse_off_than_who_waits(tmp_path: Path) -> None:
     failed = [empty(Outcome.RESET, network="tunnel") for _ in range(30)]
     streams = [*EVEN, *ttfts(range(200, 400), network="wifi"), *failed, *ttfts(range(200, 230), network="tunnel")]
@@ -75,8 +83,8 @@ def test_people_who_gave_up_have_it_worse_than_people_who_waited(tmp_path: Path)
     impatient = [*ttfts(range(2_000, 2_010), user="Hurried"), *(left(4, user="Hurried") for _ in range(60))]
     found = told(tmp_path / "run.db", [*waited, *impatient])
     assert found[WORST] == (
-        "User class Hurried, on network none: 85.7 % of its people gave up before the first token, 60 of 70 (user "
-        "class Reader: 0 %); where people stayed, half of the first tokens took 9.09 s or longer."
+        "User class Hurried: 85.7 % of its people gave up before the first token, 60 of 70 (user "
+        "class Reader: 0 %); of all people who got a first token, half waited 9.09 s or longer."
     )
     assert found[WHOSE].startswith("P95 TTFT of the people who stayed is ")
 
@@ -85,7 +93,7 @@ def test_a_group_that_lost_streams_in_two_ways_says_both(tmp_path: Path) -> None
     lost = [*(left(4, user="Hurried") for _ in range(20)), *(empty(Outcome.RESET, user="Hurried") for _ in range(5))]
     found = told(tmp_path / "run.db", [*EVEN, *lost, *ttfts(range(200, 225), user="Hurried")])
     assert found[WORST].startswith(
-        "User class Hurried, on network none: 50.0 % of its 50 streams brought nothing: 5 failed, and 20 were left "
+        "User class Hurried: 50.0 % of its 50 streams brought nothing: 5 failed, and 20 were left "
         "before the first token (user class Reader: 0 %)"
     )
 
