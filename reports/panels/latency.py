@@ -132,6 +132,18 @@ def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
     return (*row, f"{seen.failed:,}", *(figure_or_never(value, seen.unit) for value in seen.gated))
 
 
+def _without(run: Material) -> str:
+    """Why streams had no first token: `59 were left before it, 42 were still waiting when the run ended`."""
+    ttft = run.judgement.distributions["ttft"]
+    left, waiting = int(run.judgement.totals.sum("gave_up")), int((ttft.elapsed >= 0).sum())
+    ways = {
+        "were left before it": left,
+        "were still waiting when the run ended": waiting,
+        "failed, or brought none": ttft.missing - left - waiting,
+    }
+    return ", ".join(f"{n:,} {way}" for way, n in ways.items() if n > 0)
+
+
 def _notes(run: Material) -> tuple[str, ...]:
     judgement = run.judgement
     notes = [
@@ -140,7 +152,9 @@ def _notes(run: Material) -> tuple[str, ...]:
     ]
     failed, missing = judgement.metrics["ttft"].failed, judgement.metrics["ttft"].missing
     if missing:
-        notes.append(f"{some(missing, 'stream')} had no first token: left out of the plain figures.")
+        notes.append(
+            f"{some(missing, 'stream')} had no first token: {_without(run)}. They are left out of the plain figures."
+        )
     if failed:
         notes.append(
             f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "

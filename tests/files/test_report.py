@@ -148,6 +148,15 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     assert "<b>20 never came</b><span>0 streams; 20 never came</span>" in html
 
 
+def test_streams_without_a_first_token_are_told_by_what_became_of_them(tmp_path: Path) -> None:
+    without = [empty(Outcome.CANCELLED)] * 12 + [empty(Outcome.INTERRUPTED)] * 8 + [empty(Outcome.RESET)] * 5
+    html, _ = rendered(tmp_path / "run.db", [*ttfts([500.0] * 100), *without])
+    assert (
+        "25 streams had no first token: 12 were left before it, 8 were still waiting when the run ended, 5 failed, or "
+        "brought none." in html
+    )
+
+
 def test_a_key_number_is_the_one_that_its_rule_judged(tmp_path: Path) -> None:
     """A few failures make the P95 higher, and do not make it infinite."""
     streams = [*ttfts([500.0] * 190), *ttfts([3_000.0] * 7), *(empty(Outcome.REFUSED) for _ in range(8))]

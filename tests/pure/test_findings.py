@@ -142,6 +142,16 @@ def test_a_queue_is_called_so_with_how_many_answers_are_under_way() -> None:
     assert 8 <= int(re.findall(r"about (\d+) answers", told)[0]) <= 12, "12 slots, some with no content yet"
 
 
+def test_a_wait_is_told_with_the_load_that_it_is_of() -> None:
+    """The streams compared are those up to a load and from another one on, and not those at two loads."""
+    made = asks(11, Server(slots=12, ttft=0.2), CROWD)
+    numbers = found(made)["queueing"].evidence
+    few, many = (int(re.findall(r"\d+", number.what)[0]) for number in numbers[:2])
+    assert numbers[0].what == f"median wait for the first content with up to {few} streams open"
+    assert numbers[1].what == f"wait with {many} or more"
+    assert few < many
+
+
 def test_stalls_of_one_length_are_a_timer() -> None:
     made = asks(11)
     faults.stalled(0.3, 8)(made)

@@ -34,8 +34,8 @@ _NEAR = 0.8  # of a limit
 class _Grown:
     """The third of the streams that began while the most others were open, against the third with the fewest."""
 
-    few: float  # open streams, the median
-    many: float
+    few: float  # open streams, of the first third at most
+    many: float  # of the other at least
     waits: tuple[float, float]  # ms, the median of each third
     wait: float  # times as long, for streams of the same user class and network
     wait_p: float
@@ -72,7 +72,8 @@ def _grown(evidence: Evidence) -> _Grown | None:
     wait_ranks, paced = rank_sum(wait[many], wait[few]), ~np.isnan(pace)
     pace_ranks = rank_sum(pace[many & paced], pace[few & paced])
     return _Grown(
-        *levels,
+        float(open_streams[few].max()),
+        float(open_streams[many].min()),
         waits=_medians(sample.wait, few, many),
         wait=_times(wait, few, many),
         wait_p=wait_ranks.p,
@@ -155,7 +156,7 @@ def _slower(grown: _Grown) -> bool:
 
 
 def _numbers(grown: _Grown) -> tuple[Number, ...]:
-    few, many = f"with {grown.few:,.0f} streams open", f"with {grown.many:,.0f}"
+    few, many = f"with up to {grown.few:,.0f} streams open", f"with {grown.many:,.0f} or more"
     return (
         Number(f"median wait for the first content {few}", grown.waits[0], "ms"),
         Number(f"wait {many}", grown.waits[1], "ms"),
