@@ -7,8 +7,8 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material, Timeline
 from streamgauge.reports.panel import Picture, clock
@@ -22,12 +22,33 @@ _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would fla
 _CAPTION = "How long did the first token take over time?"
 _KEY = Markup('<span class="key p50">P50</span> <span class="key p95">P95</span>')
 _UNTOLD = Markup(' <span class="key hole">most had none yet when the run ended</span>')
+_FEW = 60  # streams of a point: its P95 is one of the three slowest
 _ROOM = 0.45  # of the width, for the name of a limit
 
 
 def draw(run: Material) -> Picture | None:
     """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
-    return _drawn(run.timeline, run.timeline.ttft, ttft_limits(run.judgement.verdicts))
+    drawn = _drawn(run.timeline, run.timeline.ttft, ttft_limits(run.judgement.verdicts))
+    peaks = _peaks(run)
+    return drawn._replace(key=drawn.key + Markup(" <span>{}</span>").format(peaks)) if drawn and peaks else drawn
+
+
+def _peaks(run: Material) -> str:
+    """Why the line of the P95 is above a limit that the run keeps: a point of it is of few streams. "" if it is not."""
+    course, timeline = run.timeline.ttft.until(run.timeline.told), run.timeline
+    known = [(value, n) for value, n in zip(course.p95, course.n, strict=True) if value is not None]
+    for rule in run.judgement.verdicts:
+        is_kept = rule.status is RuleStatus.MET and rule.where == Where() and rule.wants_low
+        above = [n for value, n in known if value > rule.limit]
+        if rule.figure != "ttft" or rule.subject.quantile != 0.95 or not is_kept or not above:
+            continue
+        few = f"{min(above):,}" if min(above) == max(above) else f"{min(above):,} to {max(above):,}"
+        enough = ", where a few slow ones are enough" if max(above) < _FEW else ""
+        return (
+            f"{len(above):,} of {some(len(known), 'point')} are above the limit, each the P95 of the {few} streams of "
+            f"{timeline.width:g} s{enough}; the limit is for the P95 of all {some(rule.n, 'stream')}."
+        )
+    return ""
 
 
 def of_facet(run: Material, facet: Facet) -> Picture | None:

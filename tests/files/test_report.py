@@ -148,6 +148,19 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     assert "<b>20 never came</b><span>0 streams; 20 never came</span>" in html
 
 
+def test_a_point_above_a_limit_that_is_kept_is_explained(tmp_path: Path) -> None:
+    """Three late streams in one second are its P95, and not the run's."""
+    streams = [each for second in range(10) for each in ttfts([500.0] * 30, due=1_000 * second)]
+    late = ttfts([2_000.0] * 3, due=4_000)
+    html, judgement = rendered(tmp_path / "run.db", [*streams, *late], "p95(ttft) < 1s")
+    assert judgement.verdict == "met"
+    told = "above the limit, each the P95 of the 33 streams of 1 s, where a few slow ones are enough; the limit is"
+    assert told in html
+    assert "for the P95 of all 303 streams." in html
+    assert "above the limit, each" not in rendered(tmp_path / "even.db", streams, "p95(ttft) < 1s")[0]
+    assert "above the limit, each" not in rendered(tmp_path / "missed.db", streams, "p95(ttft) < 100ms")[0]
+
+
 def test_streams_without_a_first_token_are_told_by_what_became_of_them(tmp_path: Path) -> None:
     without = [empty(Outcome.CANCELLED)] * 12 + [empty(Outcome.INTERRUPTED)] * 8 + [empty(Outcome.RESET)] * 5
     html, _ = rendered(tmp_path / "run.db", [*ttfts([500.0] * 100), *without])
