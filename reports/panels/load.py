@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.evidence import Course, Sample
-from streamgauge.harness.record.observation import FAILURES
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, label, plot, scale
@@ -263,7 +263,7 @@ def _tables(sample: Sample, known: Mask, by_load: Sequence[_Group], by_input: Se
     columns = ("Network", ">Streams", ">Connecting", ">The server", ">The link and the rest")
     yield Table("Parts of the mean TTFT by network", columns, parts)
     yield Table("How answers ended", ("Stop reason", ">Streams", ">Share"), _stop_reasons(sample))
-    yield Table("The shape of answers", ("", ">P50", ">P95"), _shapes(sample))
+    yield Table("The shape of complete answers", ("", ">P50", ">P95"), _shapes(sample))
 
 
 def _stop_reasons(sample: Sample) -> list[tuple[Cell, ...]]:
@@ -277,9 +277,12 @@ def _stop_reasons(sample: Sample) -> list[tuple[Cell, ...]]:
 
 
 def _shapes(sample: Sample) -> list[tuple[Cell, ...]]:
+    """Of complete answers: of the others, a server had reported hardly any of their tokens."""
+    whole = sample.text["outcome"].are(Outcome.COMPLETED)
+    chunks, tokens = sample.chunks[whole], sample.output_tokens[whole]
     with np.errstate(divide="ignore", invalid="ignore"):
-        per_chunk = np.where(sample.chunks > 0, sample.output_tokens / sample.chunks, np.nan)
-    shapes = {"Chunks of content": sample.chunks, "Output tokens": sample.output_tokens, "Tokens in a chunk": per_chunk}
+        per_chunk = np.where(chunks > 0, tokens / chunks, np.nan)
+    shapes = {"Chunks of content": chunks, "Output tokens": tokens, "Tokens in a chunk": per_chunk}
     return [
         (name, *(NONE if value is None else f"{value:,.1f}".removesuffix(".0") for value in _two(values)))
         for name, values in shapes.items()

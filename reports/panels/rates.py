@@ -47,6 +47,7 @@ def draw(run: Material) -> Panel:
             "A stream that ends without its terminal event and an error inside a 200 are failures. "
             "A person who leaves on purpose is neither an error nor a completion.",
             *_denominators(totals),
+            *_partly_told(totals),
         ),
     )  # fmt: skip
 
@@ -60,6 +61,14 @@ def _denominators(totals: Totals) -> list[str]:
     shares = f"Shares of outcomes and the error rate are of the {some(totals.ended, 'stream')} that ended{without}"
     stayed = f"; the completion rate is of the {totals.ended - left:,} of them whose person stayed" if left else ""
     return [f"{shares}{stayed}."]
+
+
+def _partly_told(totals: Totals) -> list[str]:
+    broken_off = int(totals.sum("reported_in_part"))
+    if not broken_off:
+        return []
+    told = f"Output tps counts {some(broken_off, 'stream')} that did not complete"
+    return [f"{told} with what the server had reported by then: often one token, and less than what came."]
 
 
 def _colour(outcome: str) -> str:

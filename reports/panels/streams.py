@@ -8,6 +8,7 @@ from markupsafe import Markup
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.store import StreamInFull
 from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.observation import Outcome
 from streamgauge.reports import html, stream_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.one_by_one import Group
@@ -119,7 +120,7 @@ def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
         ("End", _after(stream, "ended_at")),
         ("Chunks", f"{len(course.seen):,}"),
         ("Characters", f"{number['characters']:,}" if "characters" in number else NONE),
-        ("Output tokens", f"{number['output_tokens']:,}" if "output_tokens" in number else "not told"),
+        ("Output tokens", _output_tokens(stream)),
         ("Input tokens", f"{number['input_tokens']:,}" if "input_tokens" in number else "not told"),
         ("HTTP status", f"{number['http_status']}" if "http_status" in number else NONE),
         ("Stop reason", stream.stop_reason or NONE),
@@ -131,6 +132,13 @@ def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
     ]
     labels = [(f"Label {shortened(name, _LONGEST_LABEL)}", shortened(value, _LONGEST_LABEL)) for name, value in shown]
     return [*facts, *labels, *([("More labels", f"{more:,}")] if more > 0 else [])]
+
+
+def _output_tokens(stream: StreamInFull) -> str:
+    tokens = stream.numbers.get("output_tokens")
+    if tokens is None:
+        return "not told"
+    return f"{tokens:,}" if stream.outcome is Outcome.COMPLETED else f"{tokens:,}, as far as told before it broke off"
 
 
 def _times(course: Course) -> dict[str, list[int]]:

@@ -148,6 +148,16 @@ def test_a_key_number_beyond_its_limit_stays_the_figure_when_streams_failed_too(
     assert "<b>20 never came</b><span>0 streams; 20 never came</span>" in html
 
 
+def test_tokens_of_streams_that_broke_off_are_told_as_a_part(tmp_path: Path) -> None:
+    whole = ttfts([500.0] * 30, output_tokens=3)
+    broken = ttfts([500.0] * 10, outcome=Outcome.RESET, output_tokens=1)
+    html, _ = rendered(tmp_path / "run.db", [*whole, *broken])
+    assert "Output tps counts 10 streams that did not complete with what the server had reported by then" in html
+    assert "1, as far as told before it broke off" in html
+    assert Page(html).row("The shape of complete answers", "Output tokens")[1:] == ["3", "3"]
+    assert "Output tps counts" not in rendered(tmp_path / "whole.db", whole)[0]
+
+
 def test_a_point_above_a_limit_that_is_kept_is_explained(tmp_path: Path) -> None:
     """Three late streams in one second are its P95, and not the run's."""
     streams = [each for second in range(10) for each in ttfts([500.0] * 30, due=1_000 * second)]

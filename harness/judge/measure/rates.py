@@ -188,7 +188,8 @@ RATES: Mapping[str, Rate] = {
         Rate(
             name="output_tps",
             brief=True,
-            definition="reported output tokens per second of the run",
+            definition="reported output tokens per second of the run; of a stream that broke off, what its server had "
+            "reported by then, which is often one token",
             better=Better.HIGHER,
             unit="tokens/s",
             over=_output_tps,

@@ -108,6 +108,11 @@ def _partial(streams: Streams, _: Good) -> NDArray[Any]:
     return _told(streams) & ~(both & streams.ended_as({Outcome.COMPLETED}))
 
 
+def _reported_in_part(streams: Streams, _: Good) -> NDArray[Any]:
+    """Whose output tokens are those until the stream broke off."""
+    return ~np.isnan(streams.number["output_tokens"]) & ~streams.ended_as({Outcome.COMPLETED})
+
+
 def _fresh(streams: Streams, _: Good) -> NDArray[Any]:
     """Input tokens without the cached ones, for an input that includes them; 0 if there are more of these."""
     given, read, written = (np.nan_to_num(streams.number[name]) for name in ("input_tokens", *_CACHED))
@@ -175,6 +180,7 @@ SUMS: Mapping[str, Sum] = {
     for each in [
         Sum("open_ns", _open_ns, ("started_at", "ended_at")),
         _reported("reported", "output_tokens"),
+        Sum("reported_in_part", _reported_in_part, ("outcome", "output_tokens")),
         _positive("with_content", "content_chunks"),
         _of_counted_whole("counted_tokens", "output_tokens"),
         _of_counted_whole("counted_chunks", "content_chunks"),
