@@ -268,10 +268,13 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         if self._due_at is None:
             self._client.prepare()
         hurry()
+        is_own_time = self._due_at is None
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.active += 1
         answer = {"answer": "streamed" if prompt.streamed else "whole"}
         identity = run.identity(self._name, self, labels) | answer
+        if is_own_time and self.last is not None and self.last.http_status in behaviour.OVERLOAD:
+            identity |= {"after_refusal": max(0, run.site.clock.from_monotonic(due_at) - self.last.ended_at)}
         link = network.Link(self._network, next(link_seeds), plan.tunnel)
         by: BaseException | None = None
         try:

@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
 
 
+MOST_RETRY_AFTER = 7 * 86_400 * 10**9  # ns: a longer wait is recorded as this
 ABANDONED = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})  # our side ended it before the answer was complete
 FAILURES = frozenset(Outcome) - ABANDONED - {Outcome.COMPLETED}
 # One of the two sides ended the connection while the server may still have been generating the answer.
@@ -92,6 +93,9 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     address: str | None = None  # the server's IP address: of the connection, or the last one that was tried
     replica: str | None = None  # which server answered, by the response header `target.replica_header`
     resumed_from: str | None = None  # id of the event after which it resumed an answer; None: it started one
+    retry_after: int | None = None  # how long the server asked to wait before asking again, ns; see MOST_RETRY_AFTER
+
+    after_refusal: int | None = None  # from the refusal (429, 503, 529) of this user's stream before to this one, ns
 
     # of a stream that resumed an answer; None for any other stream, or if it is unknown
     resume_gap: int | None = None  # from the last content before (or the first request) to the first new content, ns

@@ -123,6 +123,7 @@ def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
         ("Output tokens", _output_tokens(stream)),
         ("Input tokens", f"{number['input_tokens']:,}" if "input_tokens" in number else "not told"),
         ("HTTP status", f"{number['http_status']}" if "http_status" in number else NONE),
+        *([("Asked to wait", figure(number["retry_after"] / 1e6, "ms"))] if "retry_after" in number else []),
         ("Stop reason", stream.stop_reason or NONE),
         ("Behaviour", stream.words["behaviour"]),
         ("Client", stream.words["client"]),

@@ -25,7 +25,7 @@ HOSTILE = "=cmd|'/C calc'!A0,\n\"x\"\r\x00\x1b[2J\u202e;\x9b"
 LABELS = {"phase": HOSTILE, "=1+1": "warm, cold"}
 FIRST = observation(
     outcome=Outcome.REFUSED, http_status=500, detail=HOSTILE, request_id="+1", worker="@w", address="::1",
-    replica="=pod", labels=LABELS, link=7.5, oddities={"odd": 2},
+    replica="=pod", labels=LABELS, link=7.5, oddities={"odd": 2}, retry_after=5_000_000_000, after_refusal=1,
 )  # fmt: skip
 
 

@@ -108,3 +108,18 @@ def test_a_fixed_share_is_hardly_ever_called_a_limit() -> None:
 
 def test_a_run_in_which_all_are_refused_says_nothing_of_the_load() -> None:
     assert refused(faults.refused(1, 429)).certainty is Certainty.POSSIBLE
+
+
+def test_the_wait_that_the_server_asked_for_is_told_beside_that_of_the_users() -> None:
+    made = crowd(faults.refused(0.3, 429))
+    assert "asked" not in found(made)["rate_limited"].sentence, "an older run did not record it"
+    for ask in made:
+        ask.after_refusal = 0.4 if ask.status == 200 else None
+    told = found(made)["rate_limited"].sentence
+    assert told.endswith("; none said when to come back (retry-after), and the users asked again after 400 ms")
+    for ask in made:
+        ask.retry_after = 5 if ask.status == 429 else None
+    finding = found(made)["rate_limited"]
+    assert finding.sentence.endswith("; the server asked to wait 5 s, and the users asked again after 400 ms")
+    numbers = {number.what: number.value for number in finding.evidence}
+    assert (numbers["asked to wait, median"], numbers["asked again after, median"]) == (5_000, 400)

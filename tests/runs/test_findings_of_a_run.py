@@ -1,12 +1,13 @@
-"""A real run against a real server with three faults has their three findings, and no other."""
+"""Real runs against real servers: the faults have their findings, and no other, with what refusals said."""
 
 import json
 from pathlib import Path
 
-from tests.support.command import HASTY, command
+from tests.support.command import HASTY, command, ends_after
 from tests.support.reference import reference_server
 
 OF_THE_MACHINE = {"generator_near_limit"}  # true of a machine that is busy with other tests
+FULL = ("--preset", "exact", "--ttft", "50ms", "--itl", "5ms", "--tokens", "22", "--max-streams", "2")
 TARGET = "[target]\nmax_tokens = 200\n"
 
 
@@ -27,3 +28,19 @@ def test_a_run_has_the_findings_of_its_server_s_faults(tmp_path: Path) -> None:
     refused = told["rate_limited"]["evidence"][0]
     assert refused["what"] == "streams with HTTP 429"
     assert f"{refused['value']} refused" in ended.stdout
+
+
+def test_a_run_tells_when_a_full_server_wants_users_back_and_when_they_came(tmp_path: Path) -> None:
+    (tmp_path / "many.py").write_text(ends_after(200))
+    with reference_server(*FULL) as server:
+        ended = command(
+            "streamgauge", "run", "many.py", "--host", server.url, "--users", 8, "--spawn-rate", 8,
+            "--db", "run.db", "--json", "run.json",
+            cwd=tmp_path,
+        )  # fmt: skip
+    told = {finding["id"]: finding for finding in json.loads((tmp_path / "run.json").read_text())["findings"]}
+    numbers = {number["what"]: number["value"] for number in told["overloaded"]["evidence"]}
+    assert numbers["asked to wait, median"] == 1_000, ended.stdout
+    assert numbers["refusals that said how long"] == 1
+    assert numbers["asked again after, median"] < 1_000, "these users do not wait"
+    assert "the server asked to wait 1 s, and the users asked again after" in told["overloaded"]["sentence"]

@@ -48,6 +48,8 @@ class Ask:
     cached: int | None = None  # input tokens that the server read from its cache
     stop_reason: str | None = "end_turn"
     saturated_reads: int = 0
+    retry_after: float | None = None
+    after_refusal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,9 @@ def streams(made: Sequence[Ask]) -> Streams:
             values["connected_at"] = (ask.due + ask.connect) * 1e9
         if len(ask.at):
             values |= {"first_content_wire_at": float(ask.at[0]) * 1e9, "first_content_at": float(seen[0]) * 1e9}
+        for name in ("retry_after", "after_refusal"):
+            if (seconds := getattr(ask, name)) is not None:
+                values[name] = seconds * 1e9
         if ask.cached is not None:
             values["cache_read_tokens"] = ask.cached
         for name, value in values.items():

@@ -31,6 +31,11 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Reply:
     observation: StreamObservation
-    retry_after: float | None  # seconds, from the answer's Retry-After header; None: absent or invalid
     place: Place | None = None  # where the answer broke off, if it can be resumed and the plan says so
     text: str = ""  # of the answer, as far as it came; kept only if target.history is "real"
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asked to wait; None: it did not ask."""
+        asked = self.observation.retry_after
+        return None if asked is None else asked / 1e9

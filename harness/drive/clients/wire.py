@@ -4,8 +4,6 @@ Promises one StreamObservation for each `stream`: nothing that a server sends or
 """
 
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import gevent
@@ -149,7 +147,7 @@ class WireClient:
         text = ""
         if site.target.history == "real":
             text = spoken(bytes(transcript.body), site.protocol, breathe, streamed=prompt.streamed)
-        return Reply(seen, _seconds(transcript.headers.get("retry-after")), place, text)
+        return Reply(seen, place, text)
 
 
 class _Stopped(Broken):
@@ -161,17 +159,3 @@ class _Stopped(Broken):
             detail = f"stopped from outside the stream by {type(by).__name__}: {by}"
         super().__init__(Outcome.INTERRUPTED, detail)
         self.by = by
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header, seconds or a date (RFC 9110, 10.2.3), in seconds. None if missing or invalid."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after)) if retry_after.strip()[:1].isdigit() else max(0.0, _until(retry_after))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _until(date: str) -> float:
-    return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()

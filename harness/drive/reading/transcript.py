@@ -5,6 +5,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
+from streamgauge.harness.record.observation import ABANDONED, MOST_RETRY_AFTER, Outcome, StreamObservation
 
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
@@ -112,6 +114,7 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
         request_id=word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
         address=transcript.address,
         replica=word(headers.get((site.target.replica_header or "").lower()), site.secret),
+        retry_after=retry_after(headers.get("retry-after")),
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
     )
 
@@ -159,6 +162,23 @@ def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:
 
 def _moment(clock: RunClock, moment: int | None) -> int | None:
     return None if moment is None else clock.from_monotonic(moment)
+
+
+def retry_after(header: str | None) -> int | None:
+    """A Retry-After header, seconds or a date (RFC 9110, 10.2.3), in ns. None if missing or invalid."""
+    if header is None:
+        return None
+    text = header.strip()[:_LONGEST_WORD]
+    try:
+        seconds = float(text) if text[:1].isdigit() else _until(text)
+    except (ValueError, OverflowError):
+        return None
+    return round(min(max(0.0, seconds * 1e9), MOST_RETRY_AFTER))
+
+
+def _until(date: str) -> float:
+    at = parsedate_to_datetime(date)
+    return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def word(text: str | None, secret: Redaction) -> str | None:

@@ -36,7 +36,7 @@ _LISTED: dict[Type, str] = {
     "whole": "stream_id http_status chunks characters body_bytes input_tokens output_tokens cache_read_tokens "
     "cache_write_tokens reads coalesced_reads saturated_reads unstamped_reads resume_lost resume_duplicated",
     "number": "due_s connect_ms headers_ms ttft_ms ttft_text_ms ttft_wire_ms e2e_ms duration_ms tpot_ms send_lag_ms "
-    "read_lag_ms resume_gap_ms tool_pause_ms",
+    "read_lag_ms resume_gap_ms tool_pause_ms retry_after_ms after_refusal_ms",
 }
 _OF_STREAMS = {name: kind for kind, names in _LISTED.items() for name in names.split()}
 _OBJECTS = {"labels": dict[str, str], "oddities": dict[str, int]}  # what is in the columns of JSON

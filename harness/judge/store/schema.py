@@ -32,7 +32,8 @@ FROM streams JOIN (SELECT number, id AS run_id FROM runs) ON run = number
 """
 _RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
 _LATER = f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities"
-_NOW = f"{_LATER}, address, replica"
+_SERVERS = f"{_LATER}, address, replica"
+_NOW = f"{_SERVERS}, retry_after / 1e6 AS retry_after_ms, after_refusal / 1e6 AS after_refusal_ms"
 _MEASURED = (
     "JOIN (SELECT number, measured_from FROM runs) USING (number)\nWHERE due_at >= ifnull(measured_from, due_at)"
 )
@@ -242,6 +243,14 @@ def m010_servers(database: Database) -> None:
     """Which server answered, by its IP address and by its own name; NULL if unknown, and in what was stored before."""
     for name in ("address", "replica"):
         database.table("streams").add_column(name, str)
+    _show(database, _SERVERS, _MEASURED)
+
+
+@_MIGRATIONS()
+def m011_refusals(database: Database) -> None:
+    """How long a server asked to wait, and how long a user waited; NULL if unknown, and in what was stored before."""
+    for name in ("retry_after", "after_refusal"):
+        database.table("streams").add_column(name, int)
     _show(database, _NOW, _MEASURED)
 
 
@@ -261,7 +270,7 @@ def measured_streams(database: Database) -> str:
     columns; they are NULL, not observed.
     """
     added = {"streams": ("resume_gap", "resume_lost", "resume_duplicated", "answer", "tool_pause", "oddities",
-                         "address", "replica"),
+                         "address", "replica", "retry_after", "after_refusal"),
              "runs": ("measured_from",)}  # fmt: skip
     tables = []
     for table, later in added.items():

@@ -15,7 +15,7 @@ MOMENTS = (
 )  # fmt: skip
 _WORDS = ("user", "network", "behaviour", "client", "worker")
 _MAYBE = ("stop_reason", "request_id", "address", "replica")  # texts that may be unknown
-_NUMBERS = ("http_status", "characters", "input_tokens", "output_tokens", "cache_read_tokens")
+_NUMBERS = ("http_status", "characters", "input_tokens", "output_tokens", "cache_read_tokens", "retry_after")
 
 
 class StreamInFull(NamedTuple):
@@ -30,7 +30,7 @@ class StreamInFull(NamedTuple):
     request_id: str | None
     address: str | None
     replica: str | None
-    numbers: dict[str, int]  # HTTP status, characters, tokens; only those that are known
+    numbers: dict[str, int]  # HTTP status, characters, tokens, ns; only those that are known
     events: arrivals.Columns
 
 

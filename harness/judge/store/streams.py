@@ -27,7 +27,7 @@ _NUMBERS = (
     "http_status", "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_write_tokens",
     "send_lag", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "read_lag_mean", "read_lag_max",
-    "resume_gap", "resume_lost", "resume_duplicated",
+    "resume_gap", "resume_lost", "resume_duplicated", "retry_after", "after_refusal",
 )  # fmt: skip
 _ALWAYS = ("due_at", "ended_at")  # the moments that every stream has
 _OUTCOMES = dict.fromkeys(outcome.value for outcome in Outcome).keys()

@@ -80,6 +80,7 @@ class Collector:
 _NAMES = (
     "wait", "ttft", "connect", "pace", "stall", "stalled_at", "seen_stall", "chunks", "bursts", "lone_bursts", "span",
     "late_reads", "input_tokens", "output_tokens", "http_status",
+    "retry_after", "after_refusal",
 )  # fmt: skip
 
 
@@ -110,6 +111,8 @@ def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
         "input_tokens": number["input_tokens"],
         "output_tokens": number["output_tokens"],
         "http_status": number["http_status"],
+        "retry_after": number["retry_after"] / 1e9,
+        "after_refusal": number["after_refusal"] / 1e9,
     }
 
 

@@ -43,6 +43,8 @@ class Sample:
     input_tokens: Floats
     output_tokens: Floats
     http_status: Floats
+    retry_after: Floats  # s that the server asked to wait
+    after_refusal: Floats  # s that the user had waited since the stream before was refused
     # user, network, client, behaviour, protocol, cache, outcome, labels, worker, stop_reason, address, replica
     text: dict[str, Texts]
 

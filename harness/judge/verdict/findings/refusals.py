@@ -1,12 +1,16 @@
 """Streams that were refused as too many: by a limit of the load, or by something else with the same status."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.verdict.findings.by_load import AtTimes, Fixed, Grows, pattern
 from streamgauge.harness.judge.verdict.findings.chance import surely
-from streamgauge.harness.judge.verdict.findings.evidence import Evidence
+from streamgauge.harness.judge.verdict.findings.evidence import Evidence, Sample
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
 
 _FEWEST = 3
@@ -23,10 +27,38 @@ class _Cause(NamedTuple):
 
 
 @dataclass(frozen=True)
+class _Waits:
+    """What the refusals said of coming back, and when users did: medians in ms; None if nothing is known."""
+
+    asked: float | None
+    share: float  # of the refusals, that said it
+    taken: float | None
+
+    @property
+    def told(self) -> str:
+        """After the sentence; "" for a run of a version that did not record it."""
+        taken = f"the users asked again after {figure(self.taken, 'ms')}"
+        if self.asked is None:  # users' own waits are recorded since the server's are
+            return "" if self.taken is None else f"; none said when to come back (retry-after), and {taken}"
+        some = "" if self.share == 1 else f" in {figure(self.share, 'ratio')} of them"
+        asked = f"; the server asked to wait {figure(self.asked, 'ms')}{some}"
+        return asked if self.taken is None else f"{asked}, and {taken}"
+
+    @property
+    def numbers(self) -> Iterator[Number]:
+        if self.asked is not None:
+            yield Number("asked to wait, median", self.asked, "ms")
+            yield Number("refusals that said how long", self.share, "ratio")
+        if self.taken is not None:
+            yield Number("asked again after, median", self.taken, "ms")
+
+
+@dataclass(frozen=True)
 class _Refused:
     hits: int
     of: int
     by_load: Grows | Fixed | AtTimes | None
+    waits: _Waits
 
     @property
     def told(self) -> str:
@@ -152,11 +184,12 @@ def overloaded(evidence: Evidence) -> Finding | None:
 
 def _finding(name: str, refused: _Refused, status: str, cause: _Cause, source: str) -> Finding:
     counted = Number(f"streams with {status}", refused.hits, ""), Number("all streams", refused.of, "")
+    told = f"{refused.told}{refused.waits.told}"
     return Finding(
         id=name,
         advice=cause.advice,
-        sentence=f"{refused.hits:,} of {refused.of:,} streams were refused with {status}: {refused.told}",
-        evidence=(*counted, *refused.numbers),
+        sentence=f"{refused.hits:,} of {refused.of:,} streams were refused with {status}: {told}",
+        evidence=(*counted, *refused.numbers, *refused.waits.numbers),
         meaning=cause.meaning,
         change=cause.change,
         source=source,
@@ -169,4 +202,17 @@ def _refused(evidence: Evidence, *statuses: int) -> _Refused | None:
     n = evidence.totals.ended
     if not _FEWEST <= hits <= n or (surely(hits, n).low or 0.0) <= _SHARE:
         return None
-    return _Refused(hits, n, pattern(evidence, statuses))
+    return _Refused(hits, n, pattern(evidence, statuses), _waits(evidence.sample, statuses))
+
+
+def _waits(sample: Sample, statuses: Sequence[int]) -> _Waits:
+    """The users' waits are those after any refusal."""
+    refused = np.isin(sample.http_status, statuses)
+    asked, taken = sample.retry_after[refused], sample.after_refusal
+    known = ~np.isnan(asked)
+    return _Waits(_median_ms(asked), float(known.mean()) if len(asked) else 0.0, _median_ms(taken))
+
+
+def _median_ms(seconds: Floats) -> float | None:
+    known = seconds[~np.isnan(seconds)]
+    return float(np.median(known)) * 1e3 if len(known) else None
