@@ -174,7 +174,7 @@ int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
         }
         if (inbox->tail < whole) break;
         told |= whole < inbox->shortest || header[0] != APPLICATION_DATA;
-        if (whole < inbox->shortest) inbox->shortest = whole;
+        if (whole < inbox->shortest || !inbox->shortest) inbox->shortest = whole;
         inbox->length += whole;
         inbox->tail -= whole;
     }

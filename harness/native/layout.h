@@ -70,7 +70,7 @@ struct inbox {
     int32_t longest;     /* of the markers, bytes */
     int32_t markers;     /* how many there are; with none, no read is reported for one */
     int32_t records;     /* `raw` holds whole TLS records, followed by `tail` bytes of one that is not complete */
-    int32_t shortest;    /* of the records so far, bytes */
+    int32_t shortest;    /* of the records so far, bytes; 0: the next one is the first that counts */
     int32_t enough;      /* bytes of records that are worth decrypting, at most RAW; as many reads of RAW / READS bytes each */
     int32_t marker_lengths[MARKERS];
     char marker[MARKERS][MARKER]; /* report a read that completes one of these */

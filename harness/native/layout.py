@@ -61,7 +61,7 @@ class Inbox(ctypes.Structure):
         ("longest", c_int32),  # of the markers, bytes
         ("markers", c_int32),  # how many there are
         ("records", c_int32),  # `raw` holds whole TLS records, followed by `tail` bytes of one that is not complete
-        ("shortest", c_int32),  # of the records so far, bytes
+        ("shortest", c_int32),  # of the records so far, bytes; 0: the next one is the first that counts
         ("enough", c_int32),  # bytes of records that are worth decrypting; as many reads of RAW / READS bytes each
         ("marker_lengths", c_int32 * MARKERS),
         ("marker", (c_char * MARKER) * MARKERS),

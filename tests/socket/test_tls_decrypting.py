@@ -25,6 +25,7 @@ from tests.support.hostile import (
     chunk,
     client,
     content,
+    observe,
     scripted,
     stamped_true,
     token,
@@ -92,6 +93,35 @@ def test_other_streams_are_read_while_one_is_decrypted(tls: ssl.SSLContext, monk
             person.close()
     assert (seen.outcome, content(seen), seen.coalesced_reads) == (Outcome.COMPLETED, 5, 0)
     assert all(true)
+
+
+@timing
+@pytest.mark.skipif(library.LIBRARY is None, reason="without compiled code, Python reads")
+def test_python_decrypts_the_head_and_then_the_tokens_with_the_end(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokens come one by one, but so soon that the server does not seem to be quiet."""
+    words = b'data: {"choices": [{"index": 0, "delta": {"content": "word"}}]}\n\n'
+    stop = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+    decrypted: list[int] = []  # records, by call
+    real = Tls.decrypt
+
+    def decrypt(self: Tls, data: bytes | memoryview, places: Sequence[int]) -> Plain:
+        decrypted.append(len(places))
+        return real(self, data, places)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        for piece in (CHUNKED, *[chunk(words)] * 5, chunk(stop), chunk(DONE) + LAST):
+            peer.send(piece)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Tls, "decrypt", decrypt)
+    with scripted(script, tls=tls) as server:
+        seen = observe(server.url, verify=False, protocol="openai_chat")
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 5)
+    assert decrypted[-1] == 7  # before, the head, and by itself perhaps a session ticket
+    assert len(decrypted) <= 3
 
 
 def test_what_comes_while_the_end_is_decrypted_does_not_spoil_the_next_answer(

@@ -99,13 +99,17 @@ class TlsReader(CompiledReader):
 
     def catch_up(self) -> None:
         """As any reader, but without holding up the others: decrypting takes so long that C could not read in time."""
-        inbox = self._inbox
+        inbox, begins = self._inbox, not self._http.stripped
+        if not (inbox.received or inbox.ended):  # nothing has come since the last call
+            return
         with self._sockets:
             piece = inbox.take()
             inbox.full = 1  # C leaves this socket alone: what an answer's end leaves unread is the next exchange's
         self._decrypt(piece)
         with self._sockets:
             inbox.report_all = not self._exchange.only_the_end_matters
+            if begins and self._http.stripped:
+                inbox.shortest = 0  # the head has come, and its record is longer than those of tokens
             self._sockets.resume(inbox)
 
     def release(self) -> None:
