@@ -21,9 +21,9 @@ _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would fla
 
 _CAPTION = "How long did the first token take over time?"
 _KEY = Markup('<span class="key p50">P50</span> <span class="key p95">P95</span>')
+_LIMIT = Markup(' <span class="key limit">limit of {}: {}{}</span>')
 _UNTOLD = Markup(' <span class="key hole">most had none yet when the run ended</span>')
 _FEW = 60  # streams of a point: its P95 is one of the three slowest
-_ROOM = 0.45  # of the width, for the name of a limit
 
 
 def draw(run: Material) -> Picture | None:
@@ -71,16 +71,26 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
         *axes(box, _label),
         _line(box, timeline, course.p95, "p95"),
         _line(box, timeline, course.p50, "p50"),
-        *_drawn_limits(box, within, _told_until(timeline)),
+        *(_drawn_limit(box, *limit) for limit in within),
     ]
     said = "; ".join(
         [
             f"highest P95 {figure(max(values), 'ms')}",
-            *(f"limit of {name} {figure(limit, 'ms')}" for name, limit in limits),
+            *(f"limit of {' '.join(_told(limit))}" for limit in limits),
         ]
     )
     label = f"TTFT over time, P50 and P95: {said}"
-    return Picture(_CAPTION, svg(label, parts), _KEY + _UNTOLD if timeline.untold else _KEY)
+    return Picture(_CAPTION, svg(label, parts), _key(limits, within) + (_UNTOLD if timeline.untold else ""))
+
+
+def _key(limits: Sequence[tuple[str, float]], within: Sequence[tuple[str, float]]) -> Markup:
+    """What the lines are. The names of the limits are here because in the drawing they could cover a line."""
+    named = (_LIMIT.format(*_told(limit), "" if limit in within else ", above this chart") for limit in limits)
+    return _KEY + Markup("").join(named)
+
+
+def _told(limit: tuple[str, float]) -> tuple[str, str]:
+    return limit[0], figure(limit[1], "ms")
 
 
 def svg(label: str, parts: Sequence[Markup]) -> Markup:
@@ -148,24 +158,10 @@ def _line(box: Box, timeline: Timeline, course: Sequence[float | None], name: st
     return Markup('<path class="{}" d="{}"/>').format(name, "".join(steps)) + Markup("").join(dots)
 
 
-def _told_until(timeline: Timeline) -> float:
-    """Where the shading begins that the name of a limit must not cover, s; the end if there is no room before it."""
-    begins = timeline.starts[timeline.told] if timeline.untold else timeline.ends
-    return begins if begins >= _ROOM * timeline.ends else timeline.ends
-
-
-def _drawn_limits(box: Box, limits: Sequence[tuple[str, float]], until: float) -> Iterator[Markup]:
-    for name, limit in limits:
-        yield Markup(
-            '<path class="limit" d="M{} {}H{}"/><text class="limit" x="{}" y="{}" text-anchor="end">{}</text>'
-        ).format(
-            _LEFT,
-            box.y(limit),
-            _WIDTH - _RIGHT,
-            float(box.x(until)) - (4 if until < box.seconds else 0),
-            float(box.y(limit)) - 5,
-            f"limit of {name}: {figure(limit, 'ms')}",
-        )
+def _drawn_limit(box: Box, name: str, limit: float) -> Markup:
+    return Markup('<path class="limit" d="M{} {}H{}"><title>limit of {}: {}</title></path>').format(
+        _LEFT, box.y(limit), _WIDTH - _RIGHT, *_told((name, limit))
+    )
 
 
 def _warm_up(timeline: Timeline, box: Box) -> Iterator[Markup]:

@@ -36,6 +36,7 @@ class Link:
 Cell = str | Mark | Link
 
 TOO_FEW = "too few streams to tell"  # in place of an interval
+_MANY_TICKS = 200  # a logarithmic axis up to so many times its smallest value has three ticks a decade
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,15 @@ def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
     known = [value for value in values if value is not None and 0 < value < math.inf]
     if not known or max(known) <= spread * min(known):
         return {"type": "linear", "rangemode": "tozero"}
-    return {"type": "log", "dtick": "D2" if max(known) < 1000 * min(known) else 1}
+    return {"type": "log", **_log_ticks(min(known), max(known))}
+
+
+def _log_ticks(low: float, high: float) -> dict[str, object]:
+    """At 1, 2 and 5 times the powers of ten. plotly.js would write the twos and fives in small type, without zeros."""
+    steps = (1, 2, 5) if high < _MANY_TICKS * low else (1,)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    return {"tickvals": ticks, "ticktext": [f"{tick:,g}" if tick < 1 else f"{tick:,.0f}" for tick in ticks]}
 
 
 def clock(seconds: float) -> str:

@@ -32,6 +32,7 @@
 
   let lanes = [], end = 1, now = 0, before = 0;
   let halt = null; // ends the motion; null: nothing moves
+  let untouched = true; // nobody has played or moved it yet
 
   const lane = (screen) => {
     const { at, characters } = times[screen.dataset.stream];
@@ -53,6 +54,7 @@
     return { screen, blocks, spans, shown: 0, told: screen.nextElementSibling, first: at[0], last: at[at.length - 1] };
   };
 
+  const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
   const show = () => {
     for (const each of lanes) {
       let shown = each.shown;
@@ -60,9 +62,9 @@
       while (shown > 0 && each.blocks[shown - 1] > now) each.spans[--shown].className = "";
       if (shown > each.shown) each.spans[shown - 1].scrollIntoView && (each.screen.scrollTop = each.spans[shown - 1].offsetTop - each.screen.clientHeight + 24);
       each.shown = shown;
-      each.told.textContent = now < each.first ? "waiting for the first token" : now >= each.last ? "complete" : "reading along";
+      each.told.textContent = now < each.first ? "waiting for the first token" : now >= each.last ? `the last words came after ${seconds(each.last)}` : "reading along";
     }
-    clock.textContent = `${(now / 1000).toFixed(1)} s`;
+    clock.textContent = seconds(now);
     seek.value = String(Math.round((1000 * now) / end));
   };
 
@@ -90,17 +92,25 @@
   };
   play.addEventListener("click", () => {
     if (halt) return stop();
-    if (now >= end) now = 0;
+    if (untouched || now >= end) now = 0;
+    untouched = false;
+    show();
     play.textContent = "Pause";
     before = performance.now();
     move();
   });
-  seek.addEventListener("input", () => { now = (end * seek.value) / 1000; show(); });
+  seek.addEventListener("input", () => {
+    untouched = false;
+    now = (end * seek.value) / 1000;
+    show();
+  });
 
+  // What is seen before it plays: half of the first answer, with how far the others are then; with less motion, the end.
+  const still = () => (calm.matches ? end : lanes[0].blocks[lanes[0].blocks.length >> 1] ?? end);
   const arrange = () => {
     lanes = all(".screen[data-stream]", player).map(lane);
     end = Math.max(1, ...lanes.map((each) => each.last));
-    now = Math.min(now, end);
+    now = Math.min(untouched ? still() : now, end);
     show();
   };
   all(".pick").forEach((button) => button.addEventListener("click", () => {
@@ -111,11 +121,12 @@
     screen.dataset.stream = button.dataset.stream;
     screen.setAttribute("aria-label", `Replay of stream ${button.dataset.stream}`);
     stop();
+    untouched = false;
     now = 0;
     arrange();
     player.scrollIntoView({ block: "center" });
     play.focus({ preventScroll: true });
   }));
-  part(".controls").hidden = false;
+  player.hidden = false;
   arrange();
 })();

@@ -66,7 +66,7 @@ def _chart(title: str, arrived: dict[str, Figures], handed: dict[str, Figures]) 
     return Chart(
         f"What did the client library add to {title}? P95 by client",
         paired_bars([*arrived], sides),
-        height=120 + 46 * len(arrived),
+        height=120 + 54 * len(arrived),
     )
 
 

@@ -79,7 +79,7 @@ def _chart(name: str, rows: list[_Row]) -> Chart:
         "The server’s part": ("server", [row.server.p95 for row in shown]),
     }
     bars = paired_bars([row.network for row in shown], sides)
-    return Chart(f"Is it the server or the link? P95 {_TITLES[name]} by network", bars, height=120 + 46 * len(shown))
+    return Chart(f"Is it the server or the link? P95 {_TITLES[name]} by network", bars, height=120 + 54 * len(shown))
 
 
 def _table(name: str, rows: list[_Row]) -> Table:

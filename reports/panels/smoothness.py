@@ -97,7 +97,7 @@ def _lengths(rows: list[_Row]) -> Chart:
     return Chart(
         "How long do readers wait? P95 of their waits",
         paired_bars([row.name for row in rows], sides),
-        height=120 + 46 * len(rows),
+        height=120 + 54 * len(rows),
     )
 
 

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.reports import status_page
+from tests.browser.charts import DRAW_ALL
 from tests.browser.window import resize
 from tests.support import npm
 from tests.support.monitored import EVERY, START, with_an_outage
@@ -224,7 +225,7 @@ def test_nothing_is_wider_than_the_window(report: Page) -> None:
 def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
     report.get_by_role("button", name="Show all tables").click()
     report.locator("details.stream summary").first.click()
-    report.evaluate(_DRAW_ALL)
+    report.evaluate(DRAW_ALL)
     report.evaluate(_KEEP_A_FEW_ROWS)
     report.evaluate(axe)
     everything = "{ resultTypes: ['violations'] }"
@@ -244,13 +245,6 @@ def test_axe_finds_nothing_on_a_monitors_page(page: Page, axe: str, tmp_path: Pa
     assert _violations(page, "{ resultTypes: ['violations'] }") == []
 
 
-# A chart is drawn when it comes near the window.
-_DRAW_ALL = """async () => {
-  for (const chart of document.querySelectorAll(".chart")) {
-    chart.scrollIntoView();
-    while (!chart.querySelector(".main-svg")) await new Promise(requestAnimationFrame);
-  }
-}"""
 # axe judges each row of a table for itself, and hundreds of equal ones take it half of its time.
 _KEEP_A_FEW_ROWS = """() => {
   document.querySelectorAll("tbody tr:nth-child(n + 6):nth-last-child(n + 6)").forEach((row) => row.remove());
