@@ -11,6 +11,7 @@ missed_svg    failures or freezes over time in its place, where these missed a r
 headline      which rules were not met
 answers       who has it worst, and whether it is the server, the link or our tool
 worst         which group has it worst
+group_bars    the figures behind it as bars
 facts         the key numbers and percentiles of all streams, or of a part
 stream_svg    one stream as drawings
 terms         words with a definition

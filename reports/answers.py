@@ -9,6 +9,7 @@ from streamgauge.harness.judge.verdict.short_of_cores import is_here
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.reports import group_bars
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
 from streamgauge.reports.worst import divided, failures, gave_up, share_of_them, stall, worst_off
@@ -30,7 +31,7 @@ def answers(run: Material) -> tuple[Answer, ...]:
     whose = Answer("Is it the server, the link, or our tool?", _cause(run), "server")
     if run.judgement.validity is Validity.INVALID:
         return (whose,)
-    return (Answer("Who has it worst, and why?", worst_off(run), "latency"), whose)
+    return (Answer("Who has it worst, and why?", worst_off(run), "latency", group_bars.draw(run)), whose)
 
 
 def _cause(run: Material) -> str:

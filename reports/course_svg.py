@@ -15,7 +15,7 @@ from streamgauge.reports.panel import Picture, clock
 from streamgauge.reports.series import Series
 
 _WIDTH, _HEIGHT = 640, 230  # units of the drawing; the page scales it
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 10, 18, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 94, 10, 18, 26
 _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would flatten the lines: it is only named
 
 

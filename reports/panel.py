@@ -87,6 +87,7 @@ class Answer(NamedTuple):
     question: str
     sentence: str
     panel: str  # the anchor of the panel with the whole answer
+    drawing: Markup | None = None  # on a narrow page only: on a wide one that panel is near
 
 
 class Picture(NamedTuple):

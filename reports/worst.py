@@ -35,7 +35,7 @@ _LATER = 1.2  # times as long
 _NOTICED_MS = {"ttft": 200.0, "itl": 50.0, "longest_stall": 250.0}  # a smaller difference is not seen by people
 _SLOW_ITL_MS = 100.0  # P95; a faster answer is faster than people read
 _NEAR = 0.5  # of the limit of a rule: below it, nobody is badly off
-_FREEZE_MS = 1_000.0
+FREEZE_MS = 1_000.0
 _MOST = 2 / 3  # of a time, to call something its cause
 _MOST_NETWORKS = 3
 _LONGEST_NAME = 60  # characters
@@ -93,7 +93,7 @@ def stall(run: Material) -> str:
     if not _freezes(run):
         return ""
     seen, wire = (run.judgement.measurements.distribution(name) for name in ("itl", "itl_wire"))
-    count = [int(each.counts[each.values >= _FREEZE_MS].sum()) for each in (seen, wire)]
+    count = [int(each.counts[each.values >= FREEZE_MS].sum()) for each in (seen, wire)]
     if not count[0]:
         return ""
     whose = _whose(count[1], count[0]).removeprefix("both ")
@@ -201,23 +201,23 @@ def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence
 
 def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
     """By the share of the streams that are lost, if the intervals of the worst and the best do not meet."""
-    known = [(_lost(part.totals) / part.totals.ended, part) for part in parts if part.totals.ended]
+    known = [(lost(part.totals) / part.totals.ended, part) for part in parts if part.totals.ended]
     if len(known) < 2:
         return None
     (worst, part), (best, other) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
-    low, high = _interval_of_lost(part.totals).low, _interval_of_lost(other.totals).high
+    low, high = interval_of_lost(part.totals).low, interval_of_lost(other.totals).high
     if low is None or high is None or low <= high or worst < best + MORE_LOST:
         return None
     return _Apart(worst - best, part, lambda _: _told_lost(run, part, worst, _others(part, known, "ratio")))
 
 
-def _lost(totals: Totals) -> int:
+def lost(totals: Totals) -> int:
     """How many streams failed, or were left before the first token."""
     return totals.count(*FAILURES) + int(totals.sum("gave_up"))
 
 
-def _interval_of_lost(totals: Totals) -> Interval:
-    return ratio_interval(_lost(totals), totals.ended)
+def interval_of_lost(totals: Totals) -> Interval:
+    return ratio_interval(lost(totals), totals.ended)
 
 
 def _told_lost(run: Material, part: Part, share: float, others: str) -> str:

@@ -106,6 +106,16 @@ def test_nothing_in_the_first_chart_covers_its_lines(phone: Page) -> None:
     assert [text for text in phone.locator(".course text").all_text_contents() if "limit" in text] == []
 
 
+def test_a_phone_shows_who_has_it_worst_on_its_first_two_screens(phone: Page) -> None:
+    bars = phone.locator(".answers .groups")
+    box = bars.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 2 * 844
+    expect(bars.locator("dt")).to_have_text(["none", "slow_4g", "Reader", "Commuter"])
+    resize(phone, 1280, 800)
+    expect(bars).to_be_hidden()  # the chart of the panel is near
+
+
 def test_the_replay_shows_half_of_an_answer_until_it_is_played(phone: Page) -> None:
     screen = phone.locator(".replay .screen").first
     assert 0 < screen.locator(".came").count() < screen.locator("span").count()

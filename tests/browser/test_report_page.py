@@ -103,7 +103,7 @@ def test_the_table_of_streams_is_sorted_and_searched(report: Page) -> None:
 
 def test_a_phone_shows_the_answers_before_the_figures_and_their_choice(report: Page) -> None:
     resize(report, 390, 844)
-    assert report.locator(".answers dt").count() == 2
+    assert report.locator(".answers > div > dt").count() == 2
     expect(report.locator(".answers")).to_be_in_viewport()
 
     def ends(selector: str) -> tuple[float, float]:

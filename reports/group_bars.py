@@ -1,0 +1,74 @@
+"""The figures behind "who has it worst" as bars, for a phone, where the chart of all groups is screens away."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.wording import shortened, visible
+from streamgauge.reports.material import Material
+from streamgauge.reports.worst import FREEZE_MS, failures, gave_up, interval_of_lost, lost
+
+_KINDS = ("Network", "User class")
+_MOST = 5  # groups of a kind: those that have it worst
+_LONGEST_NAME = 24  # characters
+_WIDE = 100  # units of a bar's drawing
+_MOST_BEYOND = 1.5  # times the highest figure: an interval that is wider is cut there
+
+
+_CAPTIONS = {
+    "lost": "Share of the streams that failed, or whose person gave up before the first token",
+    "longest_stall": "P95 of the longest wait in mid-answer",
+    "ttft": "P95 TTFT",
+}
+
+
+class _Bar(NamedTuple):
+    name: str
+    value: float  # ms, or a ratio
+    interval: Interval
+    unit: str
+
+
+def draw(run: Material) -> Markup | None:
+    """What `worst_off` looks at first, by network and by user class, the worst first; None without two groups."""
+    of = _compared(run)
+    by_kind = [sorted(_bars(run, kind, of), key=lambda bar: -bar.value)[:_MOST] for kind in _KINDS]
+    several = [bars for bars in by_kind if len(bars) > 1]
+    bars = [bar for each in several for bar in each]
+    if not bars:
+        return None
+    most = max(bar.value for bar in bars) or 1.0
+    scale = _WIDE / min(max(most, *(bar.interval.high or 0.0 for bar in bars)), _MOST_BEYOND * most)
+    lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale) for bar in each)) for each in several)
+    template = Markup('<div class="groups"><p>{}; the line is its 95 % interval</p>{}</div>')
+    return template.format(_CAPTIONS[of], Markup("").join(lists))
+
+
+def _compared(run: Material) -> str:
+    """One of _CAPTIONS."""
+    if failures(run) or gave_up(run):
+        return "lost"
+    return "longest_stall" if (run.judgement.metrics["longest_stall"].quantiles.p95 or 0.0) >= FREEZE_MS else "ttft"
+
+
+def _bars(run: Material, kind: str, of: str) -> Iterator[_Bar]:
+    for facet in run.facets:
+        if facet.kind != kind:
+            continue
+        name = visible(shortened(facet.value, _LONGEST_NAME))
+        if of == "lost":
+            if facet.totals.ended:
+                yield _Bar(name, lost(facet.totals) / facet.totals.ended, interval_of_lost(facet.totals), "ratio")
+        elif (p95 := facet.metrics[of].quantiles.p95) is not None:
+            yield _Bar(name, p95, facet.metrics[of].intervals.p95, "ms")
+
+
+def _row(bar: _Bar, scale: float) -> Markup:
+    low, high = ((end if end is not None else bar.value) * scale for end in bar.interval)
+    return Markup(
+        '<div><dt>{}</dt><dd><svg viewBox="0 0 {} 10" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect width="{:.1f}" height="10"/><path d="M{:.1f} 5H{:.1f}"/></svg>{}</dd></div>'
+    ).format(bar.name, _WIDE, bar.value * scale, low, min(high, _WIDE), figure(bar.value, bar.unit))
