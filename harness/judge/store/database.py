@@ -52,7 +52,7 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
-_NO_RUN = "holds no run yet"
+_NO_RUN = "{}: holds no run yet"
 R = TypeVar("R")
 
 
@@ -108,7 +108,7 @@ class Store:
 
     def _check_ours(self) -> None:
         if schema.is_empty(self._database):  # its maker was killed, or has only just begun
-            raise StoreError(f"{self.path}: {_NO_RUN}")
+            raise StoreError(_NO_RUN.format(self.path))
         if schema.application_id(self._database) != schema.APPLICATION_ID:
             raise StoreError(f"{self.path}: an SQLite file, but not a streamgauge database; give another path")
         if fault := schema.fault(self._database):
@@ -222,7 +222,7 @@ class Store:
         """A run by its id or by an unambiguous beginning of it; None: the newest. The StoreError lists the runs."""
         names = {number: row.name("id") for number, row in self._read("runs", "id")}
         if not names:
-            raise StoreError(f"{self.path}: {_NO_RUN}")
+            raise StoreError(_NO_RUN.format(self.path))
         begun = [number for number, name in names.items() if name.startswith(run_id or "")]
         matches = begun[-1:] if run_id is None else [each for each in begun if names[each] == run_id] or begun
         listed = ", ".join(names[number][:LONGEST_SHOWN] for number in (matches or list(names))[-10:])
