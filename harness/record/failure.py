@@ -7,7 +7,8 @@ from typing import NamedTuple
 from streamgauge.harness.record.observation import Outcome
 
 TOLD = 5  # in a text, the most frequent
-_VARYING = re.compile(r"\S*\d\S*")  # a word with a digit: a request's id, a time, a port
+# A word with a digit: a request's id, a time, a port. Found in one pass, however long a server's words are.
+_VARYING = re.compile(r"(?<!\S)[^\s\d]*+\d\S*+")
 
 
 class Failure(NamedTuple):
@@ -36,8 +37,9 @@ def merged(failures: Iterable[Failure]) -> list[Failure]:
     """One for each kind, in the words of its most frequent; the most frequent first."""
     found: dict[tuple[str, int | None, str], Failure] = {}
     for failure in sorted(failures, key=lambda each: -each.n):
-        known = found.get(failure.way)
-        found[failure.way] = failure if known is None else known._replace(n=known.n + failure.n)
+        way = failure.way
+        known = found.get(way)
+        found[way] = failure if known is None else known._replace(n=known.n + failure.n)
     return sorted(found.values(), key=lambda each: -each.n)
 
 

@@ -27,6 +27,12 @@ def test_failures_that_differ_only_in_numbers_are_one_in_the_words_of_the_most_f
     assert str(found[0]) == '7 refused: HTTP 401: {"error": "no key", "id": "req_2"}'
 
 
+def test_a_message_of_any_length_is_worded_in_one_pass() -> None:
+    long = "x" * 1_000_000  # a server's own words: looking for a digit from each of its letters on takes an hour
+    found = merged([Failure("refused", 500, f"{long} {long}{at} {at}{long}", 1) for at in range(2)])
+    assert [each.n for each in found] == [2]
+
+
 def test_another_status_outcome_or_message_is_another_failure() -> None:
     known = Failure("refused", 401, "no key", 1)
     others = [known._replace(http_status=403), known._replace(outcome="malformed"), known._replace(detail="wrong key")]
