@@ -1,7 +1,10 @@
 """Fixtures of several files of this folder."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
@@ -47,16 +50,23 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 READERS = [pytest.param("compiled", marks=pytest.mark.compiled), "python"]
 
 
-def read_with(name: str, patch: pytest.MonkeyPatch) -> None:
-    """Of `READERS`, from now on."""
-    if name == "python":
-        patch.setattr(library, "LIBRARY", None)
-    elif library.LIBRARY is None:
-        pytest.skip("the package was installed without a compiler")
-    patch.setattr(loop, "_LOOPS", {})
+@contextlib.contextmanager
+def read_with(name: str) -> Iterator[None]:
+    """Of `READERS`, in here. What it takes of the process is given back."""
+    loops: WeakKeyDictionary[Any, loop.Loop] = WeakKeyDictionary()
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "python":
+            patch.setattr(library, "LIBRARY", None)
+        elif library.LIBRARY is None:
+            pytest.skip("the package was installed without a compiler")
+        patch.setattr(loop, "_LOOPS", loops)
+        yield
+    for made in loops.values():
+        made.close()
 
 
 @pytest.fixture(params=READERS)
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def reader(request: pytest.FixtureRequest) -> Iterator[None]:
     """Both ways of reading sockets: whatever a test says of one holds for the other."""
-    read_with(request.param, monkeypatch)
+    with read_with(request.param):
+        yield

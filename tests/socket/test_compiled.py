@@ -1,14 +1,16 @@
 """The C of the harness gives the same results as its Python, whatever the server sends."""
 
 import ctypes
+import gc
 import socket
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
+import gevent
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -20,6 +22,7 @@ from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.timing import Times, timed
 from streamgauge.harness.drive.wire.compiled import Inbox, ReadingThread
 from streamgauge.harness.drive.wire.exchange import Piece
+from streamgauge.harness.drive.wire.loop import Loop
 from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.errors import InstallError
 from streamgauge.harness.native import layout, library
@@ -255,6 +258,27 @@ def test_a_reader_ends_with_its_owner() -> None:
     (own,) = _threads() - before  # those of other tests may be about to end
     del thread
     until(lambda: own not in _threads())
+
+
+def test_a_closed_loop_leaves_no_thread_and_no_descriptor() -> None:
+    hub = gevent.get_hub()  # which has descriptors of its own
+    gc.collect()  # closes what other tests left, whose numbers the loop could get
+    threads, descriptors = _threads(), _descriptors()
+    made = Loop(hub.loop)
+    (thread,), own = _threads() - threads, _descriptors() - descriptors
+    assert sorted(what.partition(":[")[0] for _, what in own) == ["anon_inode"] * 4 + ["pipe"] * 2
+    made.close()
+    assert not own & _descriptors()
+    until(lambda: thread not in _threads())
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    """Those that are open: the number of each, and what it is."""
+    found = set()
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one by which they are listed
+            found.add((each.name, str(each.readlink())))
+    return found
 
 
 def _threads() -> set[str]:

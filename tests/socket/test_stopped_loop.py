@@ -124,8 +124,7 @@ def streams(request: pytest.FixtureRequest, tls: ssl.SSLContext) -> dict[str, St
     """
     standing.clear()
     moving.clear()
-    with first(), pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
-        read_with(request.param, patch)
+    with first(), read_with(request.param), contextlib.ExitStack() as stack:
         servers = {
             name: stack.enter_context(scripted(each.script, tls=each.tls(tls))) for name, each in STREAMS.items()
         }

@@ -91,8 +91,7 @@ class Left(NamedTuple):
 
 @pytest.fixture(scope="module", params=READERS)
 def people(request: pytest.FixtureRequest) -> dict[str, Left]:
-    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
-        read_with(request.param, patch)
+    with read_with(request.param), contextlib.ExitStack() as stack:
         servers = [stack.enter_context(scripted(person.script)) for person in PEOPLE.values()]
         urls = [server.url for server in servers]
         seen = Pool(len(PEOPLE)).map(lambda pair: pair[0].ask(pair[1]), zip(PEOPLE.values(), urls, strict=True))

@@ -88,7 +88,7 @@ class SocketSet(ABC):
         self._reader = ctypes.create_string_buffer(library.sg_reader_size())
         if code := library.sg_start(self._reader, pipe[1] if pipe else -1):
             raise OSError(code, "cannot start to read")
-        weakref.finalize(self, _stop, library, self._reader, pipe, os.getpid())
+        self._stop = weakref.finalize(self, _stop, library, self._reader, pipe, os.getpid())
         self._readers: dict[int, CompiledReader] = {}  # by descriptor
         self._spare: list[Inbox] = []
 
@@ -97,6 +97,11 @@ class SocketSet(ABC):
 
     def __exit__(self, *_: object) -> None:
         self._library.sg_unlock(self._reader)
+
+    def close(self) -> None:
+        """Give the descriptors back. A set that still reads sockets keeps them until it is collected."""
+        if not self._readers:
+            self._stop()
 
     @abstractmethod
     def reported(self) -> list[int]:

@@ -37,6 +37,11 @@ class Loop:
         """Start reading for an exchange whose request has been sent."""
         exchange.start(self._reader(exchange))
 
+    def close(self) -> None:
+        """Give back the thread and the descriptors that reading takes. No exchange may start afterwards."""
+        if self._compiled is not None:
+            self._compiled.close()
+
     def _reader(self, exchange: Exchange) -> SocketReader:
         pace, compiled = exchange.pace, self._compiled
         encrypted = exchange.connection.tls is not None
@@ -58,6 +63,12 @@ class _Compiled:
         self.tls = TlsThread(self.thread)
         self.polled = PolledSet(library.LIBRARY)
         self._watchers = [_watcher(loop, sockets) for sockets in (self.thread, self.polled)]
+
+    def close(self) -> None:
+        for watcher in self._watchers:
+            watcher.close()
+        self.thread.close()
+        self.polled.close()
 
 
 def _watcher(loop: Any, sockets: SocketSet) -> Any:
