@@ -55,7 +55,7 @@ def _ours(judgement: Judgement) -> str:
     if "certificate" in judgement.run.instrument:
         return f"Our tool is not the cause{sent}"
     shared = ", and server and tool shared this machine" if is_here(judgement.run.host) else ""
-    doubt = f"How exact it is on this machine was not measured (`streamgauge calibrate`){shared}"
+    doubt = f"How exact it is on this machine was not measured (streamgauge calibrate){shared}"
     return f"Our tool noticed no fault of its own{sent}. {doubt}"
 
 

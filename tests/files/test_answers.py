@@ -53,7 +53,7 @@ def test_our_tool_is_called_innocent_only_where_it_was_calibrated(tmp_path: Path
     near, far = told(tmp_path / "no.db", EVEN), told(tmp_path / "far.db", EVEN, host="https://llm.example")
     for found in (near, far):
         assert "Our tool noticed no fault of its own" in found[WHOSE]
-        assert "was not measured (`streamgauge calibrate`)" in found[WHOSE]
+        assert "was not measured (streamgauge calibrate)" in found[WHOSE]
     assert near[WHOSE].endswith(", and server and tool shared this machine.")
     assert "shared" not in far[WHOSE]
 
@@ -199,7 +199,7 @@ def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503: overloaded")] * 30
     assert told(tmp_path / "refused.db", refused)[WHOSE] == (
         "The server: no stream had a first token, all of them refused: HTTP 503: overloaded. Our tool noticed "
-        "no fault of its own. How exact it is on this machine was not measured (`streamgauge calibrate`), and server "
+        "no fault of its own. How exact it is on this machine was not measured (streamgauge calibrate), and server "
         "and tool shared this machine."
     )
     lost = [empty(Outcome.UNREACHABLE, detail="no route")] * 30
