@@ -43,7 +43,7 @@ def draw(run: Material) -> Markup | None:
     most = max(bar.value for bar in bars) or 1.0
     scale = _WIDE / min(max(most, *(bar.interval.high or 0.0 for bar in bars)), _MOST_BEYOND * most)
     lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale) for bar in each)) for each in several)
-    template = Markup('<div class="groups"><p>{}; the line is its 95 % interval</p>{}</div>')
+    template = Markup('<div class="group-bars"><p>{}; the line is its 95 % interval</p>{}</div>')
     return template.format(_CAPTIONS[of], Markup("").join(lists))
 
 

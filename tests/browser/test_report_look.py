@@ -49,6 +49,9 @@ def test_the_type_in_all_charts_can_be_read(phone: Page, width: int) -> None:
     sizes = phone.evaluate(_SIZES)
     assert len(sizes) > 100
     assert [each for each in sizes if each[0] < SMALLEST] == []
+    legend = phone.locator(".chart .legendtext")
+    assert legend.count() > 10
+    assert legend.evaluate_all("(all) => all.every((text) => text.checkVisibility())")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -107,7 +110,7 @@ def test_nothing_in_the_first_chart_covers_its_lines(phone: Page) -> None:
 
 
 def test_a_phone_shows_who_has_it_worst_on_its_first_two_screens(phone: Page) -> None:
-    bars = phone.locator(".answers .groups")
+    bars = phone.locator(".answers .group-bars")
     box = bars.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 2 * 844

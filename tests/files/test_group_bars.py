@@ -12,7 +12,7 @@ from tests.support.report_page import empty, rendered
 def bars(path: Path, streams: Sequence[StreamObservation]) -> tuple[str, list[tuple[str, str]]]:
     """The caption, and each bar's name and figure, in the page's order."""
     html, _ = rendered(path, [*streams])
-    found = re.search(r'<div class="groups"><p>(.*?)</p>(.*?)</div></dl></div>', html)
+    found = re.search(r'<div class="group-bars"><p>(.*?)</p>(.*?)</div></dl></div>', html)
     if found is None:
         return "", []
     return found[1], re.findall(r"<dt>(.*?)</dt><dd><svg.*?</svg>(.*?)</dd>", found[2])
