@@ -86,9 +86,14 @@ def kill(plan: Plan, host: str, place: Path) -> Killed:
         try:
             return _watched(plan, process, folder)
         finally:
-            for number in _session(process.pid):
-                with contextlib.suppress(ProcessLookupError):  # it ended just now
-                    os.kill(number, signal.SIGKILL)
+            _end(process.pid)
+
+
+def _end(leader: int) -> None:
+    """End what is left of a session."""
+    for number in _session(leader):
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
+            os.kill(number, signal.SIGKILL)
 
 
 def _words(plan: Plan, host: str) -> Sequence[object]:
@@ -166,10 +171,15 @@ def _withheld(those: Sequence[int]) -> float:
     found = 0
     for number in those:
         with contextlib.suppress(psutil.NoSuchProcess):
-            for thread in psutil.Process(number).threads():
-                with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has ended
-                    found += waited_for_a_core(thread.id)
+            found += sum(_waited(thread.id) for thread in psutil.Process(number).threads())
     return found / 1e9
+
+
+def _waited(thread: int) -> int:
+    """ns for which a thread could have computed before; 0 if it has ended."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        return waited_for_a_core(thread)
+    return 0
 
 
 def _session(leader: int) -> list[int]:

@@ -52,7 +52,6 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
-_NO_RUN = "{}: holds no run yet"
 R = TypeVar("R")
 
 
@@ -108,16 +107,14 @@ class Store:
 
     def _check_ours(self) -> None:
         if schema.is_empty(self._database):  # its maker was killed, or has only just begun
-            raise StoreError(_NO_RUN.format(self.path))
+            raise StoreError(f"{self.path}: holds no run yet")
         if schema.application_id(self._database) != schema.APPLICATION_ID:
             raise StoreError(f"{self.path}: an SQLite file, but not a streamgauge database; give another path")
         if fault := schema.fault(self._database):
             raise StoreError(f"{self.path}: {fault}, so it is none of ours, or it was changed; give another path")
         if unknown := schema.unknown_migration(self._database):
-            raise StoreError(
-                f"{self.path}: written by a newer streamgauge (its schema has {unknown!r}); "
-                f"upgrade streamgauge to read it"
-            )
+            newer = f"written by a newer streamgauge (its schema has {unknown!r}); upgrade streamgauge to read it"
+            raise StoreError(f"{self.path}: {newer}")
 
     def _migrate(self) -> None:
         if schema.needs_migration(self._database):
@@ -222,7 +219,7 @@ class Store:
         """A run by its id or by an unambiguous beginning of it; None: the newest. The StoreError lists the runs."""
         names = {number: row.name("id") for number, row in self._read("runs", "id")}
         if not names:
-            raise StoreError(_NO_RUN.format(self.path))
+            raise StoreError(f"{self.path}: holds no run yet")
         begun = [number for number, name in names.items() if name.startswith(run_id or "")]
         matches = begun[-1:] if run_id is None else [each for each in begun if names[each] == run_id] or begun
         listed = ", ".join(names[number][:LONGEST_SHOWN] for number in (matches or list(names))[-10:])
