@@ -29,7 +29,7 @@ from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports import facets, one_by_one
 from streamgauge.reports.counters import CounterCollector, Counters
-from streamgauge.reports.series import Series
+from streamgauge.reports.series import Series, spread
 
 MOST_BINS = 120
 FEWEST_BINS = 20
@@ -47,6 +47,8 @@ class Timeline:
     ends: float  # of the last bin and the run
     ttft: Series  # by the due time of the stream
     itl: Series  # by the end of the gap
+    e2e: Series  # of complete answers, by the end of the answer
+    received: list[float]  # bytes of the answers' bodies
     streams: list[int]  # streams due in the bin
     cut_off: list[int]  # of these, still without a first token when the run ended
     failed: dict[str, list[int]]  # failed streams by outcome; only outcomes that occurred
@@ -88,6 +90,8 @@ class Course:
     seconds: float  # how long it took
     ttft: Series
     itl: Series
+    e2e: Series
+    received: list[float]
     streams: list[int]
     failed: list[int]
 
@@ -170,6 +174,7 @@ class _TimelineCollector:
         # A remainder of less than half a bin joins the last bin: alone it would hold few streams and look like a jump.
         self._bins = max(1, round(seconds / self._width))
         self._ends = seconds
+        self._edges = np.append(np.arange(self._bins) * self._width * 1e9, np.inf)
         self._measured = _Counted(self._bins)
         self._warm_up: _Counted | None = None
 
@@ -198,6 +203,11 @@ class _TimelineCollector:
         first = number["first_content_at"] - number["due_at"]
         has_ttft = ~np.isnan(first) & streams.streamed
         to.ttft.add(due[has_ttft], first[has_ttft] / 1e6)
+        complete = outcomes.are(Outcome.COMPLETED) & ~np.isnan(number["last_content_at"])
+        ended = self._bin_of(number["ended_at"][complete])
+        to.e2e.add(ended, (number["last_content_at"] - number["due_at"])[complete] / 1e6)
+        begins = np.where(np.isnan(number["headers_at"]), number["ended_at"], number["headers_at"])
+        to.received += spread(begins, number["ended_at"], np.nan_to_num(number["body_bytes"]), self._edges)
         gaps, ends = content_gaps(streams)
         to.itl.add_gaps(streams.events.perceived_at, ends, gaps, self._width * 1e9)
 
@@ -209,6 +219,8 @@ class _TimelineCollector:
             ends=self._ends,
             ttft=measured.ttft.course(),
             itl=measured.itl.course(),
+            e2e=measured.e2e.course(),
+            received=measured.received.tolist(),
             streams=measured.streams.tolist(),
             cut_off=measured.cut_off.tolist(),
             failed={outcome: counts.tolist() for outcome, counts in measured.failed.items()},
@@ -219,7 +231,15 @@ class _TimelineCollector:
     def _course(self, seconds: float) -> Course:
         seen = self._warm_up or _Counted(self._bins)
         failed = sum(seen.failed.values(), np.zeros(self._bins, np.int64))
-        return Course(seconds, seen.ttft.course(), seen.itl.course(), seen.streams.tolist(), failed.tolist())
+        return Course(
+            seconds=seconds,
+            ttft=seen.ttft.course(),
+            itl=seen.itl.course(),
+            e2e=seen.e2e.course(),
+            received=seen.received.tolist(),
+            streams=seen.streams.tolist(),
+            failed=failed.tolist(),
+        )
 
     def _bin_of(self, moments: Floats) -> Integers:
         return _bin_of(moments, self._width * 1e9, self._bins)
@@ -229,7 +249,8 @@ class _Counted:
     """What a timeline counts of some streams, in its bins."""
 
     def __init__(self, bins: int) -> None:
-        self.ttft, self.itl = QuantilesOverTime(bins), QuantilesOverTime(bins)
+        self.ttft, self.itl, self.e2e = (QuantilesOverTime(bins) for _ in range(3))
+        self.received = np.zeros(bins)
         self.streams, self.cut_off = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
         self.failed: dict[str, Integers] = {}  # by outcome
 

@@ -1,5 +1,6 @@
-"""TTFT and ITL over time with the number of users, throughput over time, and failures over time."""
+"""Over time: TTFT and ITL with the number of users, E2E, what came each second, and failures."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import plotly.graph_objects as go
@@ -12,10 +13,13 @@ from streamgauge.reports.series import Series
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
 FEW = 10  # streams per point; with fewer, its P95 means little
+_LOW = 240  # CSS pixels
+_SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 _NOTE = (
     "A point is {}. TTFT is shown at the time its stream was due, a gap at the time it ended. Values over time are "
-    "within 0.5 %; if a point has few streams, its P95 is the slowest of them."
+    "within 0.5 %; if a point has few streams, its P95 is the slowest of them. Bytes are those of the bodies, each "
+    "spread evenly from the headers to the end of its answer."
 )
 
 
@@ -32,7 +36,7 @@ def draw(run: Material) -> Panel:
         for title, course, warming in courses
         if any(course.n) or (warming is not None and any(warming.n))
     ]
-    charts += _throughput(timeline, completed, run.judgement.took)
+    charts += _small(timeline, completed, run.judgement.took)
     if timeline.failed:
         charts.append(_failed(timeline))
     return Panel(
@@ -96,17 +100,7 @@ def _course(timeline: Timeline, course: Series, warming: Series | None, title: s
                 hovertemplate="%{y:,.0f} users<extra></extra>",
             )
         )  # fmt: skip
-    for quantile, values in (("p95", course.p95), ("p50", course.p50)):
-        texts = [figure(value, "ms") for value in values]
-        traces.append(
-            go.Scatter(
-                x=at, y=values, yaxis="y2" if timeline.users else "y", name=quantile.upper(), text=texts,
-                mode="lines+markers", connectgaps=False,
-                line={"color": f"var(--{quantile})", "width": 2},
-                marker={"size": 5, "symbol": "diamond" if quantile == "p95" else "circle"},
-                hovertemplate=f"{quantile.upper()} %{{text}}<extra></extra>",
-            )
-        )  # fmt: skip
+    traces += _quantiles(at, course, "y2" if timeline.users else "y")
     shown = [*course.p50, *course.p95]
     if warming is not None:
         shown += warming.p95
@@ -132,6 +126,19 @@ def _course(timeline: Timeline, course: Series, warming: Series | None, title: s
     )
 
 
+def _quantiles(at: list[float], course: Series, axis: str) -> list[go.Scatter]:
+    return [
+        go.Scatter(
+            x=at, y=values, yaxis=axis, name=quantile.upper(), text=[figure(value, "ms") for value in values],
+            mode="lines+markers", connectgaps=False,
+            line={"color": f"var(--{quantile})", "width": 2},
+            marker={"size": 5, "symbol": "diamond" if quantile == "p95" else "circle"},
+            hovertemplate=f"{quantile.upper()} %{{text}}<extra></extra>",
+        )
+        for quantile, values in (("p95", course.p95), ("p50", course.p50))
+    ]  # fmt: skip
+
+
 def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
     """How many answers were complete in each bin; None if the bins are finer than what was counted."""
     if timeline.width < 2 * counts.width:
@@ -139,10 +146,11 @@ def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
     return timeline.counted(counts.completed, counts)
 
 
-def _throughput(timeline: Timeline, completed: list[int] | None, took: float) -> list[Chart]:
+def _small(timeline: Timeline, completed: list[int] | None, took: float) -> list[Chart]:
+    """Those that stand side by side: E2E, and what came each second."""
     seconds = [timeline.width] * len(timeline.starts)
     seconds[-1] = max(took - timeline.starts[-1], timeline.width / 2)  # the last bin holds the rest
-    charts: list[Chart] = []
+    charts = [_answers(timeline)] if any(timeline.e2e.n) else []
     if completed is not None and any(timeline.streams):
         lines = {"due": (timeline.streams, "p95", "solid"), "completed": (completed, "p50", "dash")}
         charts.append(
@@ -151,11 +159,32 @@ def _throughput(timeline: Timeline, completed: list[int] | None, took: float) ->
     if any(timeline.itl.n):
         lines = {"chunks": (timeline.itl.n, "p95", "solid")}
         charts.append(_a_second("How many chunks came each second, of all streams together?", timeline, seconds, lines))
+    if received := sum(timeline.received):
+        title = f"How many kilobytes of answers came each second? {_size(received)} in all"
+        kilobytes = [amount / 1e3 for amount in timeline.received]
+        charts.append(_a_second(title, timeline, seconds, {"kilobytes": (kilobytes, "p95", "solid")}))
     return charts if len(charts) > 1 else [replace(chart, wide=True) for chart in charts]
 
 
+def _answers(timeline: Timeline) -> Chart:
+    """By the time of the end, as other tools draw it: by the due time, the last bins would lack the slow answers."""
+    at = [start + timeline.width / 2 for start in timeline.starts]
+    course = timeline.e2e
+    drawing = plot(
+        _quantiles(at, course, "y"), hovermode="x unified", hoverdistance=-1, shapes=_greyed(timeline.warm_up),
+        xaxis=_time(timeline), yaxis={"title": {"text": "ms"}, **scale([*course.p50, *course.p95], 30)},
+    )  # fmt: skip
+    return Chart("How long did complete answers take that ended then? E2E", drawing, height=_LOW)
+
+
+def _size(n: float) -> str:
+    """`950 B`, `12.3 kB`, `4.56 MB`."""
+    unit, name = next((each for each in _SIZES if n >= each[0]), (1.0, "B"))
+    return f"{n / unit:,.3g} {name}" if n < 1e3 * unit else f"{n / unit:,.0f} {name}"
+
+
 def _a_second(
-    title: str, timeline: Timeline, seconds: list[float], lines: dict[str, tuple[list[int], str, str]]
+    title: str, timeline: Timeline, seconds: list[float], lines: Mapping[str, tuple[Sequence[float], str, str]]
 ) -> Chart:
     traces = [
         go.Scatter(
@@ -171,7 +200,7 @@ def _a_second(
         traces, hovermode="x unified", hoverdistance=-1, showlegend=len(lines) > 1, shapes=_greyed(timeline.warm_up),
         **axes,
     )  # fmt: skip
-    return Chart(title, drawing, height=240)
+    return Chart(title, drawing, height=_LOW)
 
 
 def _greyed(warm_up: Course | None) -> list[dict[str, object]]:
@@ -228,8 +257,19 @@ def _tables(timeline: Timeline, completed: list[int] | None) -> tuple[Table, ...
     tables = [_table(timeline, measured, completed)] if any(timeline.streams) else []
     if warming is not None and any(warming.streams):
         table = _table(
-            replace(timeline, ttft=warming.ttft, itl=warming.itl, streams=warming.streams, failed={"": warming.failed}),
-            [bool(streams or gaps) for streams, gaps in zip(warming.streams, warming.itl.n, strict=True)],
+            replace(
+                timeline,
+                ttft=warming.ttft,
+                itl=warming.itl,
+                e2e=warming.e2e,
+                received=warming.received,
+                streams=warming.streams,
+                failed={"": warming.failed},
+            ),
+            [
+                bool(streams or gaps or came)
+                for streams, gaps, came in zip(warming.streams, warming.itl.n, warming.received, strict=True)
+            ],
             None,
         )
         tables.append(
@@ -250,6 +290,9 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
         ">ITL P50",
         ">P95",
         ">Gaps",
+        ">E2E P50",
+        ">P95",
+        ">Received",
     ]
     failures, rows = timeline.failures, list[tuple[Cell, ...]]()
     for place, start in enumerate(timeline.starts):
@@ -265,6 +308,8 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
                 *(figure(course[place], "ms") for course in (timeline.ttft.p50, timeline.ttft.p95)),
                 *(figure(course[place], "ms") for course in (timeline.itl.p50, timeline.itl.p95)),
                 f"{timeline.itl.n[place]:,}",
+                *(figure(course[place], "ms") for course in (timeline.e2e.p50, timeline.e2e.p95)),
+                _size(timeline.received[place]),
             )
         )
     return Table(f"Over time, by {span(timeline.width)}: {some(len(rows), 'row')}", tuple(columns), rows)

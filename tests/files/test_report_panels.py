@@ -17,6 +17,7 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports import page
 from streamgauge.reports.counters import MOST_POINTS
 from streamgauge.reports.material import MOST_BINS, gather
+from streamgauge.reports.series import spread
 from tests.support.record import MS, database, observation, ttfts
 from tests.support.report_page import Page, empty, rendered
 
@@ -39,6 +40,37 @@ def test_over_time_follows_streams_gaps_and_users(tmp_path: Path) -> None:
     assert timeline.itl.p95[9] == pytest.approx(500, rel=0.005)
     assert timeline.failed == {"reset": [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]}
     assert timeline.users == [7, 7, 7, 7, 7, 7, 7, 7, 14, 14]
+
+
+def test_over_time_has_the_answer_time_where_answers_ended_and_the_bytes_where_they_came(tmp_path: Path) -> None:
+    quick = [observation([("text", 100), ("text", 500)], due=at, body_bytes=1_000) for at in range(0, 400, 10)]
+    long = [observation([("text", 100), ("text", 3_990)], headers_at=0, body_bytes=3_990_000)]
+    cut = [empty(Outcome.RESET, due=200, headers_at=400 * MS, ended=300, body_bytes=500)]
+    html, _ = rendered(tmp_path / "run.db", [*quick, *long, *cut])
+    with Store.open(tmp_path / "run.db") as store:
+        timeline = gather(store).timeline
+    assert timeline.e2e.n == [40, 0, 0, 1, *[0] * 6], "of complete answers, in the second of their end"
+    assert timeline.e2e.p95[3] == pytest.approx(3_990, rel=0.005)
+    assert timeline.received == pytest.approx([1_040_500, 1_000_000, 1_000_000, 990_000, *[0] * 6])
+    seen = Page(html)
+    assert "How many kilobytes of answers came each second? 4.03 MB in all" in seen.text
+    assert "How long did complete answers take that ended then? E2E" in seen.text
+    row = seen.row("Over time, by 1 s: 10 rows", "0:03")
+    assert row[-3:] == ["4.01 s", "4.01 s", "990 kB"], "a quantile over time is within 0.5 %"
+
+
+@pytest.mark.parametrize("batch", [1, 7, 300])
+def test_amounts_are_spread_over_their_time_whatever_the_batch(batch: int) -> None:
+    chance = np.random.default_rng(7)
+    begins = np.sort(chance.uniform(-5, 100, 300))
+    ends, amounts = begins + chance.exponential(9, 300), chance.uniform(0, 1e6, 300)
+    edges = np.append(np.arange(20) * 5.0, np.inf)
+    parts = [slice(at, at + batch) for at in range(0, 300, batch)]
+    found = np.sum([spread(begins[part], ends[part], amounts[part], edges) for part in parts], axis=0)
+    lasting = np.maximum(ends - begins, 1)
+    for place, (low, high) in enumerate(zip([-np.inf, *edges[1:-1]], edges[1:], strict=True)):
+        inside = np.minimum(begins + lasting, high) - np.maximum(begins, low)
+        assert found[place] == pytest.approx(float((amounts * np.maximum(inside, 0) / lasting).sum()))
 
 
 def paused(pause: float, **fields: Any) -> StreamObservation:
