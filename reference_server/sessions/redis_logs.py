@@ -33,6 +33,7 @@ from streamgauge.reference_server.sessions.session import Session
 from streamgauge.reference_server.sessions.shared import Unreachable, Verb
 
 _AWAY = "the Redis that keeps resumable answers does not work"
+_SILENT = "another process of this server does not answer"
 _ASKED = "streamgauge:asked"
 _ANSWER_SECONDS = 2  # for Redis, or another process, to answer
 _HEARTBEAT_SECONDS = 1
@@ -278,7 +279,7 @@ class RedisLogs:
             for _ in range(await self._publish(_Message(verb, id, answer))):
                 found = await self._redis.blpop([answer], timeout=_ANSWER_SECONDS / 2)
                 if found is None:
-                    return None
+                    raise Unreachable(_SILENT)  # it may have the stream
                 reply: dict[str, Any] | None = msgspec.json.decode(found[1])
                 if reply is not None:
                     return reply

@@ -14,7 +14,10 @@ Verb = Literal["report", "cancel", "audit", "kept"]
 
 
 class Unreachable(Exception):
-    """The shared logs cannot be reached at this moment. The message is one sentence for the client."""
+    """The shared logs, or a process that may have the stream, cannot be reached at this moment.
+
+    The message is one sentence for the client.
+    """
 
 
 class SharedLogs(Protocol):

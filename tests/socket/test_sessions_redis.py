@@ -104,9 +104,16 @@ def reading(client: httpx.Client, path: str, **headers: str) -> Iterator[tuple[s
 @contextlib.contextmanager
 def following(client: httpx.Client, id: str) -> Iterator[Iterator[str]]:
     """The same stream, read at another process, once its first bytes have come there."""
-    with client.stream("GET", f"/streams/{id}/events") as answer:
-        assert answer.status_code == 200
-        pieces = answer.iter_text()
+    with contextlib.ExitStack() as stack:
+        answers: list[httpx.Response] = []
+
+        def asked() -> bool:
+            answers.append(stack.enter_context(client.stream("GET", f"/streams/{id}/events")))
+            return answers[-1].status_code != 503  # the process that has the stream got no core in time to answer
+
+        wait_for(asked)
+        assert answers[-1].status_code == 200
+        pieces = answers[-1].iter_text()
         first = next(pieces)
 
         def all_pieces() -> Iterator[str]:
@@ -146,8 +153,20 @@ def test_any_process_reports_and_cancels_any_stream(pair: Pair) -> None:
         assert pair.second.post(f"/streams/{id}/cancel").json()["state"] == "cancelled"
         assert "".join(pieces).endswith("data: [DONE]\n\n")
     assert pair.second.get(f"/streams/{id}").json() == pair.first.get(f"/streams/{id}").json()
-    for unknown in (pair.first.get("/streams/req_0"), pair.second.post("/streams/req_0/cancel")):
-        assert unknown.status_code == 404
+    wait_for(lambda: pair.first.get("/streams/req_0").status_code == 404)  # once both processes have answered in time
+    wait_for(lambda: pair.second.post("/streams/req_0/cancel").status_code == 404)
+
+
+def test_while_a_process_does_not_answer_nothing_is_said_not_to_exist() -> None:
+    with pair_of_servers() as pair:
+        wait_for(lambda: pair.second.get("/streams/req_0/events").status_code == 404)
+        pair.servers[0].process.send_signal(signal.SIGSTOP)
+        for path in ("/streams/req_0", "/streams/req_0/events"):
+            unknown = pair.second.get(path)
+            assert (unknown.status_code, unknown.headers["retry-after"]) == (503, "1")
+            assert "another process of this server does not answer" in unknown.text
+        pair.servers[0].process.send_signal(signal.SIGCONT)
+        wait_for(lambda: pair.second.get("/streams/req_0").status_code == 404)
 
 
 def test_a_subscriber_in_another_process_keeps_the_generation_alive_and_is_counted() -> None:
@@ -162,7 +181,7 @@ def test_a_subscriber_in_another_process_keeps_the_generation_alive_and_is_count
         wait_for(lambda: [counts(pair.servers[0].url)[name] for name in names] == [60, 60])
         wait_for(lambda: not pair.redis.has(id))  # forgotten after the grace time
         wait_for(lambda: counts(pair.servers[0].url)["reference_logs"] == 0)
-        assert pair.second.get(f"/streams/{id}/audit").status_code == 404
+        wait_for(lambda: pair.second.get(f"/streams/{id}/audit").status_code == 404)
         assert counts(pair.servers[0].url)["reference_tokens_wasted_total"] == 0
 
 
