@@ -131,7 +131,9 @@ def smtp_receiver() -> Iterator[Mailbox]:
                     self.say(mailbox.replies[command])
                 elif command == "DATA":
                     self.say("354 go on")
-                    mailbox.mails.append(message_from_bytes(self.text()))
+                    if (text := self.text()) is None:
+                        return
+                    mailbox.mails.append(message_from_bytes(text))
                     self.say("250 taken")
                 elif command == "QUIT":
                     self.say("221 bye")
@@ -139,9 +141,12 @@ def smtp_receiver() -> Iterator[Mailbox]:
                 else:
                     self.say("250 ok")
 
-        def text(self) -> bytes:
+        def text(self) -> bytes | None:
+            """None if its sender has gone before its end."""
             lines = []
-            while (line := self.rfile.readline()) not in {b".\r\n", b""}:
+            while (line := self.rfile.readline()) != b".\r\n":
+                if not line:
+                    return None
                 lines.append(line)
             return b"".join(lines)
 
