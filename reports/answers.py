@@ -36,7 +36,7 @@ def answers(run: Material) -> tuple[Answer, ...]:
 
 def _cause(run: Material) -> str:
     judgement = run.judgement
-    why = shortened(judgement.reasons[0], _LONGEST_REASON) if judgement.reasons else ""
+    why = _first_clauses(judgement.reasons[0]) if judgement.reasons else ""
     if judgement.validity is Validity.INVALID:
         return f"Our tool, or how it ran: {why}. What the figures say of the server or the link is not sure."
     ours = _ours(judgement)
@@ -44,6 +44,14 @@ def _cause(run: Material) -> str:
         ours = f"Our tool may have a part in it: {why}"
     well = "Nothing went wrong that needs a cause: every rule is met. " if judgement.verdict == "met" else ""
     return f"{well}{_theirs(run)} {ours}."
+
+
+def _first_clauses(reason: str) -> str:
+    """A reason without its last clauses if it is long: Validity below has all of them."""
+    if len(reason) <= _LONGEST_REASON:
+        return reason
+    end = max(reason.rfind(mark, 0, _LONGEST_REASON) for mark in ("; ", ": "))
+    return reason[:end] if end > 0 else shortened(reason, _LONGEST_REASON)
 
 
 def _ours(judgement: Judgement) -> str:

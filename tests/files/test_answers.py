@@ -195,6 +195,15 @@ def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
     assert found[WHOSE].startswith("Our tool, or how it ran: the scenario's own code raised: KeyError")
 
 
+def test_a_long_reason_is_told_in_whole_clauses(tmp_path: Path) -> None:
+    clauses = [f"the scenario's own code raised the error {number} of many" for number in range(20)]
+    found = told(tmp_path / "run.db", EVEN, instrument={"mistakes": ["; ".join(clauses)]})[WHOSE]
+    reason, _, rest = found.removeprefix("Our tool, or how it ran: ").partition(". ")
+    assert rest.startswith("What the figures say")
+    assert 1 < len(reason.split("; ")) < 20
+    assert set(reason.split("; ")) < set(clauses)
+
+
 def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503: overloaded")] * 30
     assert told(tmp_path / "refused.db", refused)[WHOSE] == (
