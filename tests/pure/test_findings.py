@@ -176,6 +176,13 @@ def test_a_busy_thread_is_the_generator_near_its_limit() -> None:
     assert [*found(asks(11), {Vital.PYTHON_PERCENT: busy})] == ["generator_near_limit"]
 
 
+def test_long_stalls_of_single_streams_come_before_a_short_pause_of_all() -> None:
+    made = asks(11, users=Users(at_once=40))
+    faults.stalled(0.3, 8)(made)
+    faults.paused(33.3, seconds=0.6)(made)
+    assert [finding.id for finding in find(evidence(made), {"longest_stall"})] == ["lone_stalls", "server_paused"]
+
+
 def test_a_busy_generator_comes_after_what_failed_unless_it_makes_the_run_invalid() -> None:
     made = asks(11)
     faults.refused(0.1, 429)(made)

@@ -53,8 +53,8 @@ FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
     "queueing": load.queueing,
     "saturation": load.saturation,
     "buffered": path.buffered,
+    "lone_stalls": stalls.lone_stalls,  # before a pause, which may be short: these are long
     "server_paused": stalls.server_paused,
-    "lone_stalls": stalls.lone_stalls,
     "link_stalls": stalls.link_stalls,
     "two_kinds": two_kinds.two_kinds,
     "cold_connections": connections.cold_connections,
