@@ -176,6 +176,18 @@ def test_a_busy_thread_is_the_generator_near_its_limit() -> None:
     assert [*found(asks(11), {Vital.PYTHON_PERCENT: busy})] == ["generator_near_limit"]
 
 
+def test_a_generator_that_waits_for_the_cores_of_others_is_not_told_to_use_more_processes() -> None:
+    late = vital(range(60), [80] * 60)
+    others = {Vital.OTHERS_PERCENT: vital(range(60), [190] * 60), Vital.CPU_WAIT: vital(range(60), [60] * 60)}
+    alone, crowded = (
+        found(asks(11), {Vital.PYTHON_PERCENT: late, **more})["generator_near_limit"] for more in ({}, others)
+    )
+    assert alone.advice == f"The load generator is near its limit: {alone.change[0].lower()}{alone.change[1:]}"
+    assert "--processes" in alone.change
+    assert crowded.change == "End the other work, of which the server is a part, or run on another machine"
+    assert crowded.advice.endswith(": end the other work, of which the server is a part, or run on another machine")
+
+
 def test_long_stalls_of_single_streams_come_before_a_short_pause_of_all() -> None:
     made = asks(11, users=Users(at_once=40))
     faults.stalled(0.3, 8)(made)

@@ -44,8 +44,7 @@ def explained(run: Run, vitals: Vitals, late: Mapping[str, float] | None = None)
     def is_enough(lost: Lost) -> bool:
         return late is None or (lost.worker in late and lost.seconds >= late[lost.worker])
 
-    limited = [lost for lost in _throttled(vitals) if is_enough(lost)]
-    if limited:
+    if limited := [lost for lost in _throttled(vitals) if is_enough(lost)]:
         worst = max(limited, key=lambda each: each.share)
         return (
             f"the CPU limit of its container stopped {named(run, [each.worker for each in limited])} "
@@ -55,16 +54,27 @@ def explained(run: Run, vitals: Vitals, late: Mapping[str, float] | None = None)
     return _told(run, waits) if waits else ""
 
 
+def remedy(run: Run, vitals: Vitals) -> str:
+    """What helps processes that were late through no work of their own; "" if there are none."""
+    if any(_throttled(vitals)):
+        return "raise the CPU limit of its container"
+    return _leave(run) if any(_waits(run, vitals)) else ""
+
+
+def _leave(run: Run) -> str:
+    of_server = ", of which the server is a part" if is_here(run.host) else ""
+    return f"end the other work{of_server}, or run on another machine"
+
+
 def _told(run: Run, waits: Sequence[_Wait]) -> str:
     worst = max(waits, key=lambda wait: wait.lost.share)
     found = cores(run, worst.lost.worker)
     of = f"of the {found} cores" if found and found > 1 else "of the only core" if found else "cores"
     stolen = f", and the virtual machine's host withheld {worst.stolen:.2g}" if worst.stolen >= _STOLEN else ""
-    here = "the other work, of which the server is a part" if is_here(run.host) else "the other work"
     return (
         f"the machine was busy with other work, which used {worst.others:.2g} {of}{stolen}, while "
         f"{named(run, [wait.lost.worker for wait in waits])} waited for a core for "
-        f"{longest([wait.lost for wait in waits])}: end {here}, or run on another machine"
+        f"{longest([wait.lost for wait in waits])}: {_leave(run)}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from streamgauge.harness.judge.verdict import time_lost, validity
+from streamgauge.harness.judge.verdict import short_of_cores, time_lost, validity
 from streamgauge.harness.judge.verdict.findings.chance import surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
@@ -24,15 +24,16 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
     if not numbers:
         return None
     limit = f"The load generator is {'near' if evidence.is_valid else 'at'} its limit"
+    what_helps = short_of_cores.remedy(evidence.run, evidence.vitals) or fewer_users_or_more_processes(evidence.run)
     return Finding(
         id="generator_near_limit",
-        advice=f"{limit}: {fewer_users_or_more_processes(evidence.run)}",
+        advice=f"{limit}: {what_helps}",
         sentence=limit,
         evidence=numbers,
         meaning="With more users, the generator’s own delays would be in the figures"
         if evidence.is_valid
         else "The generator’s own delays are in the figures",
-        change=fewer_users_or_more_processes(evidence.run).capitalize(),
+        change=f"{what_helps[:1].upper()}{what_helps[1:]}",
         source=_SOURCE,
         certainty=Certainty.SURE,
     )
