@@ -15,6 +15,7 @@ _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 
 FEW = 10  # streams per point; with fewer, its P95 means little
 _LOW = 240  # CSS pixels
 _SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_ROUNDED_UP = 0.9995  # of a unit: three digits of the smaller one would be 1,000
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 _NOTE = (
     "A point is {}. TTFT is shown at the time its stream was due, a gap at the time it ended. Values over time are "
@@ -178,9 +179,10 @@ def _answers(timeline: Timeline) -> Chart:
 
 
 def _size(n: float) -> str:
-    """`950 B`, `12.3 kB`, `4.56 MB`."""
-    unit, name = next((each for each in _SIZES if n >= each[0]), (1.0, "B"))
-    return f"{n / unit:,.3g} {name}" if n < 1e3 * unit else f"{n / unit:,.0f} {name}"
+    """`950 B`, `12.3 kB`, `4.56 MB`, `12,340 GB`."""
+    unit, name = next((each for each in _SIZES if n >= _ROUNDED_UP * each[0]), (1.0, "B"))
+    amount = n / unit
+    return f"{amount:,.0f} {name}" if unit == 1 or amount >= 999 else f"{amount:,.3g} {name}"
 
 
 def _a_second(

@@ -59,6 +59,16 @@ def test_over_time_has_the_answer_time_where_answers_ended_and_the_bytes_where_t
     assert row[-3:] == ["4.01 s", "4.01 s", "990 kB"], "a quantile over time is within 0.5 %"
 
 
+@pytest.mark.parametrize(
+    ("size", "written"),
+    [(1, "1 B"), (999, "999 B"), (999_700, "1 MB"), (9_996, "10 kB"), (12_340 * 10**9, "12,340 GB")],
+)
+def test_bytes_are_written_with_three_digits_and_no_exponent(size: int, written: str, tmp_path: Path) -> None:
+    answer = observation([("text", 100), ("text", 900)], headers_at=0, body_bytes=size)
+    html, _ = rendered(tmp_path / "run.db", [answer])
+    assert f"How many kilobytes of answers came each second? {written} in all" in Page(html).text
+
+
 @pytest.mark.parametrize("batch", [1, 7, 300])
 def test_amounts_are_spread_over_their_time_whatever_the_batch(batch: int) -> None:
     chance = np.random.default_rng(7)
