@@ -1,6 +1,7 @@
 """What more load did: is the server at its limit, do requests queue, or is all of it slower?"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -114,23 +115,35 @@ def _under_way(evidence: Evidence) -> str:
 
 
 def _slots_or_users(evidence: Evidence) -> str:
-    if _itl_near_its_limit(evidence):
-        return "add replicas or send fewer users, as the ITL is near its limit already"
-    return "allow more at once, or send fewer users"
+    if (pace := _pace_near_its_limit(evidence)) is None:
+        return "allow more at once, or send fewer users"
+    where = "near" if pace.plain <= pace.limit else "beyond"
+    return f"add replicas or send fewer users, as the ITL is {where} its limit already"
 
 
-def _itl_near_its_limit(evidence: Evidence) -> str:
-    """`. With more at once the ITL grows, and … `, of the rule about the pace that is nearest; "" if none is near."""
+def _pace_at_its_limit(evidence: Evidence) -> str:
+    """`. More answers at once make each slower, and … ` if a rule about the pace is near its limit; "" if none is."""
+    if (pace := _pace_near_its_limit(evidence)) is None:
+        return ""
+    reached = f"{figure(pace.plain, pace.unit)}; its rule allows {figure(pace.limit, pace.unit)}"
+    return f". More answers at once make each slower, and the {pace.words} is at {reached}"
+
+
+class _Pace(NamedTuple):
+    words: str
+    plain: float
+    limit: float
+    unit: str
+
+
+def _pace_near_its_limit(evidence: Evidence) -> _Pace | None:
+    """Of the rules about the pace that are near their limits, or beyond: the worst."""
     near = [
-        each
+        _Pace(each.subject.words, each.plain, each.limit, each.unit)
         for each in evidence.verdicts
         if each.figure in _PACES and each.wants_low and each.plain and each.plain >= _NEAR * each.limit
     ]
-    if not near:
-        return ""
-    worst = max(near, key=lambda each: (each.plain or 0.0) / each.limit)
-    reached = f"{figure(worst.plain, worst.unit)} of the {figure(worst.limit, worst.unit)} that its rule allows"
-    return f". More answers at once make each slower, and the {worst.subject.words} is at {reached}"
+    return max(near, key=lambda pace: pace.plain / pace.limit, default=None)
 
 
 def _medians(column: Floats, few: Mask, many: Mask) -> tuple[float, float]:
@@ -189,7 +202,7 @@ def queueing(evidence: Evidence) -> Finding | None:
         evidence=_numbers(grown),
         meaning="Requests wait for a free slot; once they are served, they are served at full speed",
         change="Allow more answers at once (vLLM: --max-num-seqs; gunicorn: --workers, --threads), add replicas, or "
-        f"refuse early with 429 and retry-after{_itl_near_its_limit(evidence)}",
+        f"refuse early with 429 and retry-after{_pace_at_its_limit(evidence)}",
         source=_QUEUE,
         certainty=Certainty.LIKELY,
     )
