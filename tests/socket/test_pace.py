@@ -102,6 +102,7 @@ def held_back(tmp_path: Path, piece: int) -> Judgement:
     return judged(tmp_path / "one.db", streams, *rules)
 
 
+@pytest.mark.timing
 def test_an_answer_that_a_proxy_held_back_has_no_pace_and_its_run_is_valid(tmp_path: Path) -> None:
     result = held_back(tmp_path, 1_000_000)
     assert result.validity is Validity.VALID, result.reasons
