@@ -12,6 +12,7 @@ from hypothesis import settings
 from numpy.random import default_rng
 
 from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector, find
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.path_limits import KNOWN
 from streamgauge.harness.record.vitals import Vital
 from tests.support import simulated_faults as faults
@@ -201,7 +202,11 @@ def test_a_busy_generator_comes_after_what_failed_unless_it_makes_the_run_invali
     seen = evidence(made, {Vital.PYTHON_PERCENT: vital(range(60), [80] * 60)})
     ids = ["rate_limited", "generator_near_limit"]
     assert [finding.id for finding in find(seen)] == ids
-    assert [finding.id for finding in find(dataclasses.replace(seen, is_valid=False))] == ids[::-1]
+    assert [finding.id for finding in find(dataclasses.replace(seen, validity=Validity.INVALID))] == ids[::-1]
+    words = {of: find(dataclasses.replace(seen, validity=of)) for of in Validity}
+    limits = {of: next(each.sentence for each in told if each.id == ids[1]) for of, told in words.items()}
+    assert limits[Validity.VALID] == "The load generator is near its limit"
+    assert limits[Validity.DEGRADED] == limits[Validity.INVALID] == "The load generator is at its limit"
 
 
 def test_a_label_is_named_that_tells_two_kinds_apart() -> None:

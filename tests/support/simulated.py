@@ -207,7 +207,7 @@ def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = N
         ),
         failures=[Failure("refused", status, "", refused.count(status)) for status in sorted({*refused}, key=str)],
         vitals=series | dict(vitals or {}),
-        is_valid=True,
+        validity=validity.Validity.VALID,
         sample=collector.sample(
             {
                 "worker": [ask.worker for ask in made],

@@ -202,7 +202,7 @@ def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgemen
             totals=totals,
             failures=failures,
             vitals=vitals,
-            is_valid=validity is not Validity.INVALID,
+            validity=validity,
             sample=passed.collector.sample(store.texts(passed.collector.ids)),
             course=passed.collector.course(),
             broken=passed.collector.broken(),

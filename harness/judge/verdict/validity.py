@@ -120,13 +120,18 @@ def _told(faults: Iterable[Fault]) -> Iterator[str]:
         said.add(fault.remedy)
 
 
-def _saturation(evidence: Evidence) -> Iterator[Fault]:
-    reads, late = evidence.totals.sum("reads"), evidence.totals.sum("saturated_reads")
+def packed_by_us(totals: Totals) -> tuple[int, int]:
+    """The reads that held several chunks since the generator came late, and all reads."""
+    reads, late = totals.sum("reads"), totals.sum("saturated_reads")
     # Where reads that were in time hold several chunks too, as a proxy sends them, so would the late ones.
-    in_time, packed = reads - late, max(0.0, evidence.totals.sum("coalesced_reads") - late)
-    own = late * (1 - packed / in_time) if in_time else late
+    in_time, packed = reads - late, max(0.0, totals.sum("coalesced_reads") - late)
+    return int(late * (1 - packed / in_time) if in_time else late), int(reads)
+
+
+def _saturation(evidence: Evidence) -> Iterator[Fault]:
+    own, reads = packed_by_us(evidence.totals)
     # Use the lower end of the interval, for short runs: one pause in three short streams is a tenth of their reads.
-    surely = statistics.ratio_interval(int(own), int(reads)).low or 0.0
+    surely = statistics.ratio_interval(own, reads).low or 0.0
     if surely > SATURATED_DEGRADED:
         yield Fault(
             surely > SATURATED_INVALID,

@@ -40,6 +40,7 @@ from streamgauge.harness.judge.verdict.findings import (
 from streamgauge.harness.judge.verdict.findings.collector import Collector
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, line
+from streamgauge.harness.judge.verdict.validity import Validity
 
 __all__ = ["FINDINGS", "Certainty", "Collector", "Evidence", "Finding", "Number", "find", "line", "next_step"]
 
@@ -111,7 +112,7 @@ def find(evidence: Evidence, missed: Collection[str] = ()) -> list[Finding]:
     In an invalid run, nothing but the generator is sure, and that comes first.
     """
     found = [finding for look in FINDINGS.values() if (finding := look(evidence)) is not None]
-    if evidence.is_valid:
+    if evidence.validity is not Validity.INVALID:
         return sorted(found, key=lambda each: _EXPLAINS.get(each.id, frozenset()).isdisjoint(missed))
     unsure = [
         each if each.id == "generator_near_limit" else dataclasses.replace(each, certainty=Certainty.POSSIBLE)

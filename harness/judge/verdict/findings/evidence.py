@@ -11,6 +11,7 @@ from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Texts, VitalSeries, selected_by
 from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.vitals import Vital
@@ -138,7 +139,7 @@ class Evidence:
     totals: Totals  # of all measured streams
     failures: Sequence[Failure]
     vitals: Mapping[Vital, VitalSeries]
-    is_valid: bool  # the generator did not measure itself
+    validity: Validity  # whether the generator measured itself
     sample: Sample
     course: Course
     broken: Broken

@@ -7,6 +7,7 @@ from streamgauge.harness.judge.verdict.findings.chance import surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
 from streamgauge.harness.judge.verdict.processes import fewer_users_or_more_processes
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.vitals import Vital
 
 _NEAR = 0.5  # of the limit beyond which a run is degraded
@@ -23,7 +24,8 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
     numbers = tuple(_numbers(evidence))
     if not numbers:
         return None
-    limit = f"The load generator is {'near' if evidence.is_valid else 'at'} its limit"
+    in_time = evidence.validity is Validity.VALID
+    limit = f"The load generator is {'near' if in_time else 'at'} its limit"
     what_helps = short_of_cores.remedy(evidence.run, evidence.vitals) or fewer_users_or_more_processes(evidence.run)
     return Finding(
         id="generator_near_limit",
@@ -31,7 +33,7 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
         sentence=limit,
         evidence=numbers,
         meaning="With more users, the generator’s own delays would be in the figures"
-        if evidence.is_valid
+        if in_time
         else "The generator’s own delays are in the figures",
         change=f"{what_helps[:1].upper()}{what_helps[1:]}",
         source=_SOURCE,
@@ -40,7 +42,7 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
 
 
 def _numbers(evidence: Evidence) -> Iterator[Number]:
-    reads, late = int(evidence.totals.sum("reads")), int(evidence.totals.sum("saturated_reads"))
+    late, reads = validity.packed_by_us(evidence.totals)
     if reads and (surely(min(late, reads), reads).low or 0.0) > _NEAR * validity.SATURATED_DEGRADED:
         yield Number("reads that came late and held several chunks", late / reads, "ratio")
     stops = [lost.share for lost in time_lost.stopped(evidence.vitals)]
