@@ -35,6 +35,7 @@ _LATER = 1.2  # times as long
 _NOTICED_MS = {"ttft": 200.0, "itl": 50.0, "longest_stall": 250.0}  # a smaller difference is not seen by people
 _SLOW_ITL_MS = 100.0  # P95; a faster answer is faster than people read
 _NEAR = 0.5  # of the limit of a rule: below it, nobody is badly off
+_NEXT = 0.8  # of the limit of a rule: below it, nobody need be named as the nearest to it
 FREEZE_MS = 1_000.0
 _MOST = 2 / 3  # of a time, to call something its cause
 _MOST_NETWORKS = 3
@@ -124,15 +125,19 @@ def _nearest(run: Material, several: Sequence[Sequence[Part]]) -> str:
         for part in itertools.chain.from_iterable(several):
             of_part = Rule(Sla(rule=rule.rule, where=part.where), rule.subject, "<", rule.limit)
             own = evaluate(of_part, judgement.measurements, judgement.seconds)
-            if own.observed is not None and own.observed >= _NEAR * rule.limit:
+            if own.observed is not None and own.observed >= _NEXT * rule.limit:
                 crosses = own.high is not None and own.high > rule.limit
                 near.append((crosses, own.observed / rule.limit, part, own))
     if not near:
         return ""
     *_, part, own = max(near, key=lambda each: each[:2])
-    interval = f"{interval_of(Interval(own.low, own.high), own.unit)}; limit {figure(own.limit, own.unit)}"
-    measured = f"{own.subject.words} {figure_or_never(own.observed, own.unit)} ({interval})"
-    return f"Nearest to its limit is {_name(part)}: {measured}; {_BY_ITSELF[own.status]}."
+    measured = f"{own.subject.words} {figure_or_never(own.observed, own.unit)}"
+    limit = f"limit {figure(own.limit, own.unit)}"
+    if own.status is RuleStatus.INCONCLUSIVE and None in {own.low, own.high}:
+        judged = f"({limit}); by itself it has too few streams to tell whether it keeps that"
+    else:
+        judged = f"({interval_of(Interval(own.low, own.high), own.unit)}; {limit}); {_BY_ITSELF[own.status]}"
+    return f"Nearest to its limit is {_name(part)}: {measured} {judged}."
 
 
 def failures(run: Material) -> str:
