@@ -8,6 +8,7 @@ from streamgauge.harness.judge.measure.rates import OF_FAILURES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.panel import figure_or_never, interval_of, sentence, span
 
@@ -30,16 +31,25 @@ def headline(judgement: Judgement, load: str) -> str:
         for verdict in judgement.verdicts
         if verdict.status_text == judgement.verdict and verdict not in untested
     ]
+    return _judged(judgement, load, alike) + _not_tested(untested) + _measured(judgement)
+
+
+def _measured(judgement: Judgement) -> str:
+    degraded = judgement.validity is Validity.DEGRADED
+    return " The measurement is DEGRADED: our tool may have a part in the figures." if degraded else ""
+
+
+def _judged(judgement: Judgement, load: str, alike: list[Verdict]) -> str:
     if judgement.verdict == "missed" and alike:
-        return _missed(judgement, alike) + _not_tested(untested)
-    if judgement.verdict == "inconclusive" and (alike or untested):
+        return _missed(judgement, alike)
+    if judgement.verdict == "inconclusive" and judgement.verdicts:
         settled_by = _would_settle(alike, judgement.seconds)
         rules = f": {_listed([_unsettled(verdict) for verdict in alike])}" if alike else ""
-        return sentence(f"{judgement.reason}{rules}{settled_by}") + _not_tested(untested)
+        return sentence(f"{judgement.reason}{rules}{settled_by}")
     if judgement.verdict == "met":
         nearest = f". The nearest to its limit: {_told(judgement, max(alike, key=_used))}" if len(alike) > 1 else ""
-        return sentence(f"with {load}, {judgement.reason}{nearest}") + _not_tested(untested)
-    return sentence(judgement.reason) + _not_tested(untested)
+        return sentence(f"with {load}, {judgement.reason}{nearest}")
+    return sentence(judgement.reason)
 
 
 def _missed(judgement: Judgement, alike: list[Verdict]) -> str:

@@ -263,7 +263,9 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
     if unnoticed or (limit is not None and worst < _NEAR * limit):
         return None
     others = _others(part, _p95s(known), "ms")
-    within = "" if limit is None or worst > limit else f", within the limit of {figure(limit, 'ms')}"
+    high = part.metrics[metric].intervals.p95.high
+    surely = "within" if limit is not None and high is not None and high <= limit else "not surely within"
+    within = "" if limit is None or worst > limit else f", {surely} the limit of {figure(limit, 'ms')}"
 
     def told(run: Material) -> str:
         why = _difference(run, metric, (worst, best), (part, other))

@@ -179,6 +179,18 @@ def test_where_nobody_stands_out_nobody_is_named(tmp_path: Path) -> None:
     assert told(tmp_path / "one.db", EVEN)[WORST].startswith("All streams are of one user class and one network")
 
 
+def test_a_group_is_within_its_limit_only_if_its_interval_is(tmp_path: Path) -> None:
+    later = ttfts(range(800, 1_000), user="Reader", network="slow_4g")
+    for limit, told_of_it in (
+        (970, ""),
+        (993, ", not surely within the limit of 993 ms"),
+        (1_100, ", within the limit of"),
+    ):
+        found = told(tmp_path / f"{limit}.db", [*EVEN, *later], rules=[Sla(rule=f"p95(ttft) < {limit}ms")])[WORST]
+        assert f"P95 TTFT is 989 ms (network none: 389 ms){told_of_it}" in found
+        assert ("within the limit" in found) is bool(told_of_it)
+
+
 def test_the_group_nearest_to_its_limit_is_named_although_it_is_not_noticeably_worse(tmp_path: Path) -> None:
     later = ttfts(range(350, 500), user="Reader", network="slow_4g")
     for limit, by_itself in ((480, "misses"), (495, "may miss"), (600, "keeps")):

@@ -13,6 +13,7 @@ from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.outputs import save
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import visible
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reports import page
@@ -293,6 +294,15 @@ def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(t
     assert judgement.verdict == "met"
     told = "all 2 rules met. The nearest to its limit: P95 TTFT was 500 ms (limit 1 s)."
     assert f"With an unknown number of users for 10 s, {told}" in html
+
+
+def test_a_degraded_measurement_is_told_beside_the_verdict(tmp_path: Path) -> None:
+    for late, told in ((0, False), (2, True)):
+        streams = ttfts([500.0] * 400, reads=100, saturated_reads=late, coalesced_reads=late)
+        html, judgement = rendered(tmp_path / f"{late}.db", streams, "p95(ttft) < 1s")
+        assert judgement.verdict == "met"
+        assert (". The measurement is DEGRADED: our tool may have a part in the figures." in html) is told
+        assert (judgement.validity is Validity.DEGRADED) is told
 
 
 def test_a_page_begins_with_what_was_tested_and_when(tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ def test_every_finding_has_a_fault_that_causes_it() -> None:
     assert set().union(*(case.findings for case in CASES.values())) == {*FINDINGS}
 
 
+def test_a_pause_that_some_streams_did_not_share_is_one_of_nearly_all() -> None:
+    made = asks(11, users=Users(at_once=30))
+    going_on = made[::12]
+    faults.paused(30, seconds=1)([ask for ask in made if ask not in going_on])
+    assert found(made)["server_paused"].sentence.startswith("Nearly all streams stood still")
+    faults.paused(40, seconds=1)(made)
+    assert found(made)["server_paused"].sentence.startswith("All streams stood still")
+
+
 def test_a_pause_of_our_own_process_is_no_pause_of_the_server() -> None:
     made = asks(11, users=Users(at_once=30))
     faults.paused(30, seconds=1)(made)

@@ -83,11 +83,12 @@ def server_paused(evidence: Evidence) -> Finding | None:
         return None
     seconds = float(pauses.shared.sum()) * evidence.course.width
     first = float(np.flatnonzero(pauses.shared)[0]) * evidence.course.width
+    who = "All" if pauses.worst == 1.0 else "Nearly all"
     often = "once" if pauses.count == 1 else f"{pauses.count:,} times"
     return Finding(
         id="server_paused",
         advice=f"The whole server paused: read its log at {first:.0f} s of the run for what blocked it",
-        sentence=f"All streams stood still at the same time, {often}: the server paused",
+        sentence=f"{who} streams stood still at the same time, {often}: the server paused",
         evidence=(
             Number("streams that got nothing at the same moment", pauses.worst, "ratio"),
             Number("streams that were receiving then", pauses.streams, ""),
