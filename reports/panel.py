@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from streamgauge.harness.judge.figures import NONE, between_or, figure
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.wording import shortened, visible
+from streamgauge.harness.judge.wording import capitalised, shortened, visible
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def paired_bars(names: list[str], sides: dict[str, tuple[str, list[float | None]
 
 
 def sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capitalised(text)}."
 
 
 def label(text: str, most: int = 24) -> str:

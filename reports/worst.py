@@ -22,7 +22,7 @@ from streamgauge.harness.judge.verdict.judgement import Part
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, evaluate
 from streamgauge.harness.judge.verdict.summary import Summary
-from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.judge.wording import capitalised, shortened
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material
@@ -346,8 +346,7 @@ def _name(part: Part) -> str:
 
 def _named(run: Material, part: Part) -> str:
     """With the networks of a user class, if no other class has the same: `User class Reader, on network slow_3g`."""
-    name = _name(part)
-    name = f"{name[:1].upper()}{name[1:]}"
+    name = capitalised(_name(part))
     found = _networks(run, part)
     others = (_networks(run, other) for other in run.judgement.parts if other.key == part.key and other is not part)
     # Where others are on the same networks and are better off, the network is not what makes the difference.

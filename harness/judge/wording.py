@@ -43,6 +43,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def capitalised(text: str) -> str:
+    """With a capital as its first letter; the others stay as they are, unlike with `str.capitalize`."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def words(where: Where) -> str:
     """Which streams a rule selects: `network slow_4g, label phase warm`, or `all streams`."""
     selected = where.selected().items()

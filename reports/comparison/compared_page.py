@@ -11,7 +11,7 @@ from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.compare.run_shapes import RunShape
 from streamgauge.harness.judge.figures import NONE, change, changes, figure, some
 from streamgauge.harness.judge.store import Run
-from streamgauge.harness.judge.wording import leaves, shortened
+from streamgauge.harness.judge.wording import capitalised, leaves, shortened
 from streamgauge.reports import facts, page
 from streamgauge.reports.comparison import forest, overlaid
 from streamgauge.reports.comparison.changes import Change, Compared
@@ -125,7 +125,7 @@ def _identity(compared: Compared) -> Iterator[tuple[Cell, ...]]:
         if (newest := side.newest) is not None:
             commit = newest.labels.get("commit", "")[:12]
             told = ", ".join(filter(None, (newest.host, newest.started_at[:16].replace("T", " "), commit)))
-            yield shortened(side.name[:1].upper() + side.name[1:], 20), shortened(told, 120)
+            yield shortened(capitalised(side.name), 20), shortened(told, 120)
 
 
 # Below it

@@ -8,6 +8,7 @@ from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
 from streamgauge.harness.judge.verdict.processes import fewer_users_or_more_processes
 from streamgauge.harness.judge.verdict.validity import Validity
+from streamgauge.harness.judge.wording import capitalised
 from streamgauge.harness.record.vitals import Vital
 
 _NEAR = 0.5  # of the limit beyond which a run is degraded
@@ -35,7 +36,7 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
         meaning="With more users, the generator’s own delays would be in the figures"
         if in_time
         else "The generator’s own delays are in the figures",
-        change=f"{what_helps[:1].upper()}{what_helps[1:]}",
+        change=capitalised(what_helps),
         source=_SOURCE,
         certainty=Certainty.SURE,
     )
