@@ -13,7 +13,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.run_shapes import RunShapes
-from streamgauge.harness.judge.outputs import dispatch, kinds
+from streamgauge.harness.judge.outputs import dispatch, kinds, lines
 from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
@@ -64,6 +64,9 @@ def command(
     )
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
+    if series.ended:  # what ended it would decide which pairs count
+        lines.warn("streamgauge: a run did not finish, so there is nothing to compare")
+        ctx.exit(Exit.INCONCLUSIVE)
     with Store.open(options["db"]) as store:
         compared = stored_runs.in_turns(store, *sides(series.runs()), gate, shapes.take)
     more = [partial(pages.of_gate, compared, gate, shapes, report, "b")] if report else []

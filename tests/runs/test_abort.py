@@ -89,3 +89,18 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
     assert (document["run"]["status"], document["verdict"]) == ("aborted", "missed")
     assert document["failures"][0]["http_status"] == 401
     assert "refused: HTTP 401" in ended.stdout
+
+
+def test_builds_of_which_one_run_was_aborted_are_not_compared(server: ReferenceServer, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES.replace("{grace}", "1s"))
+    (tmp_path / "hasty.py").write_text(HASTY)
+    ended = command(
+        "streamgauge", "ab", "hasty.py", "--a", server.url, "--b", server.url, "--users", 5, "--spawn-rate", 5,
+        "--run-time", "20m", "--config", "rules.toml", "--db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert ended.stderr.splitlines()[-1] == "streamgauge: a run did not finish, so there is nothing to compare"
+    with sqlite3.connect(tmp_path / "run.db") as database:
+        assert database.execute("SELECT status FROM runs").fetchall() == [("aborted",)], "the series ends with it"
+    database.close()
