@@ -225,8 +225,27 @@ def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
     other = several(store, "c", 6, fingerprint={"scenario": "mixed"})
     with pytest.raises(BaselineError, match="c-00 cannot be compared with a-00, which it took turns with"):
         in_turns(store, a, other, GATE)
-    spoilt = several(store, "d", 6, status="interrupted")
-    assert in_turns(store, a, spoilt, GATE).status is GateStatus.INVALID
+
+
+@pytest.mark.parametrize(("spoilt", "status"), [(0, "regressed"), (2, "regressed"), (3, "invalid"), (6, "invalid")])
+def test_of_runs_that_took_turns_a_few_spoilt_pairs_are_left_out(store: Store, spoilt: int, status: str) -> None:
+    a = several(store, "a", 6)
+    b = [*several(store, "b", 6 - spoilt, ttft=480), *several(store, "spoilt", spoilt, status="interrupted")]
+    compared = in_turns(store, a, b, GATE)
+    assert compared.status == status, compared.reason
+    named = [text for text in (compared.reason, *compared.notes) if "is invalid: the run is interrupted" in text]
+    assert len(named) == spoilt
+    if status == "regressed":
+        assert (compared.baseline_runs, compared.first_runs) == (a[: 6 - spoilt], b[: 6 - spoilt])
+        assert all(text.startswith("a pair is left out: spoilt-0") for text in named)
+    else:
+        assert (compared.baseline_runs, compared.first_runs) == (a, b), "what was tried"
+
+
+def test_four_pairs_of_runs_that_took_turns_must_be_left(store: Store) -> None:
+    a, b = several(store, "a", 4), several(store, "b", 3, ttft=480)
+    spoilt = several(store, "spoilt", 1, status="interrupted")
+    assert in_turns(store, a, [*b, *spoilt], GATE).status is GateStatus.INVALID
 
 
 def test_the_name_of_a_baseline_cannot_be_that_of_a_file(store: Store, tmp_path: Path) -> None:

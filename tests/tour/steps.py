@@ -115,7 +115,7 @@ STEPS = [
     Step("compare two databases", "streamgauge compare gauge.db two.db", "not a gate: "),
     Step(
         "ab",
-        "streamgauge ab mine.py --a $TARGET --b $SLOWER --users 4 --spawn-rate 4 --run-time 3s --db ab.db",
+        "streamgauge ab mine.py --a $TARGET --b $SLOWER --users 8 --spawn-rate 8 --run-time 3s --db ab.db",
         "a, pair 1 of 6: ✓ MET",
         1,
     ),

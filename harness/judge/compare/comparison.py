@@ -92,9 +92,10 @@ def compare_in_turns(name: str, before: Runs, after: Runs, gate: Gate) -> Compar
     return Comparison(name, status, reason, rows, list(before), list(after), [])
 
 
-def invalid(name: str, run: str, why: str) -> Comparison:
-    """The comparison if a candidate run is invalid, for the reason `why`."""
-    return Comparison(name, GateStatus.INVALID, f"{run} is invalid: {why}", [], [], [run], [])
+def invalid(name: str, baseline: Sequence[str], candidate: Sequence[str], faults: Mapping[str, str]) -> Comparison:
+    """The comparison if runs cannot be compared, each for its reason in `faults` (at least one)."""
+    reason, *more = [f"{run} is invalid: {why}" for run, why in faults.items()]
+    return Comparison(name, GateStatus.INVALID, reason, [], list(baseline), list(candidate), [], notes=tuple(more))
 
 
 def exit_code(comparison: Comparison, inconclusive: ForInconclusive | None = None) -> Exit:

@@ -8,6 +8,7 @@ from streamgauge.harness.judge.compare import baseline, comparison, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
+from streamgauge.harness.judge.compare.regression import FEWEST_PAIRS
 from streamgauge.harness.judge.compare.run_figures import Taker, figures_of_runs, nothing
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.store import Store
@@ -47,7 +48,7 @@ class Against:
             same_work.require(f"{runs[0].id}, which is to be judged with it,", runs[0].fingerprint, run)
         candidate = figures_of_runs(store, [run.id for run in runs], gate, self._also)
         if candidate.faults:
-            return comparison.invalid(name, *next(iter(candidate.faults.items())))
+            return comparison.invalid(name, [each.run for each in members], run_ids, candidate.faults)
         accepted = {each.run: self._figures_of(store, each) for each in members}
         compared = comparison.compare(name, accepted, candidate.figures, gate)
         notes = (*candidate.notes, *_missing_metrics(name, members, gate), *_early(compared, gate))
@@ -84,12 +85,21 @@ def _missing_metrics(name: str, members: Sequence[Member], gate: Gate) -> list[s
 
 
 def in_turns(store: Store, a: Sequence[str], b: Sequence[str], gate: Gate, also: Taker = nothing) -> Comparison:
-    """Compare runs of two builds that took turns; `a` and `b` are equally long. BaselineError, StoreError."""
+    """Compare runs of two builds that took turns; `a` and `b` are equally long. BaselineError, StoreError.
+
+    Pairs with a run that cannot be compared are left out and named, but at most a third of them: otherwise what spoilt
+    them would decide which runs count.
+    """
     runs = [store.run(run_id) for run_id in (*a, *b)]
     for run in runs[1:]:
         same_work.require(f"{runs[0].id}, which it took turns with,", runs[0].fingerprint, run)
     observed = figures_of_runs(store, [run.id for run in runs], gate, also)
-    if observed.faults:
-        return comparison.invalid("a", *next(iter(observed.faults.items())))
-    before, after = ({run_id: observed.figures[run_id] for run_id in side} for side in (a, b))
-    return replace(comparison.compare_in_turns("a", before, after, gate), notes=tuple(observed.notes))
+    faults = observed.faults
+    pairs = [pair for pair in zip(a, b, strict=True) if not faults.keys() & set(pair)]
+    if faults and (len(pairs) < FEWEST_PAIRS or 3 * len(pairs) < 2 * len(a)):
+        return comparison.invalid("a", a, b, faults)
+    before = {run_id: observed.figures[run_id] for run_id, _ in pairs}
+    after = {run_id: observed.figures[run_id] for _, run_id in pairs}
+    left_out = [f"a pair is left out: {run_id} is invalid: {why}" for run_id, why in faults.items()]
+    notes = (*left_out, *observed.notes)
+    return replace(comparison.compare_in_turns("a", before, after, gate), notes=notes)
