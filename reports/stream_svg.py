@@ -19,6 +19,7 @@ from streamgauge.harness.record.observation import Outcome, after_tools
 WIDTH = 1_000  # units of every drawing
 _MOST_OF_READING = 1.6  # times the stream: reading what came at once may take far longer
 _HIGH = 120  # of the drawing with the reader's line
+_MARK = 6  # units: how wide a mark is on a narrow page, so that none is cut by the drawing's edge
 _TEXT = KINDS.index(Kind.TEXT)
 
 
@@ -33,6 +34,11 @@ class Wait(NamedTuple):
     ends: float
 
 
+class End(NamedTuple):
+    name: str  # its class in the style sheet
+    at: float
+
+
 class Course(NamedTuple):
     """A stream's content over time, and how a reader follows it."""
 
@@ -41,6 +47,7 @@ class Course(NamedTuple):
     characters: Floats  # of text in each of them
     bands: list[Band]
     ends: float  # ms
+    end: End | None  # of an answer that is not complete
     waits: list[Wait]  # in which the reader had nothing to read, for at least STALL_US
     read: list[tuple[float, float]]  # (ms, characters read) at each corner of the reader's line
 
@@ -53,28 +60,46 @@ def course(stream: StreamInFull, speed: float) -> Course:
     wire, seen = (at[content] / 1e3 - due for at in (events.at, events.perceived_at))
     text = np.where(events.kind[content] == _TEXT, events.characters[content], 0).astype(np.float64)
     ends = max([0.0, *(value / 1e6 - due for value in stream.moments.values()), *seen[-1:].tolist()])
-    gone = np.nan if stream.outcome is Outcome.COMPLETED else stream.moments["ended_at"] / 1e6 - due
-    waits, read = _read(seen, text, speed, gone)
+    end = _end(stream)
+    waits, read = _read(seen, text, speed, end.at if end else np.nan)
     tools = [Band("tool", float(seen[place - 1]), float(seen[place])) for place in after_tools(events.kind[content])]
-    return Course(wire, seen, text, [*_bands(stream), *tools], ends, waits, read)
+    return Course(wire, seen, text, [*_bands(stream), *tools], ends, end, waits, read)
+
+
+def _end(stream: StreamInFull) -> End | None:
+    if stream.outcome is Outcome.COMPLETED:
+        return None
+    by = {Outcome.CANCELLED: "left", Outcome.INTERRUPTED: "interrupted"}.get(stream.outcome, "failed")
+    return End(by, (stream.moments["ended_at"] - stream.due_at) / 1e6)
 
 
 def _bands(stream: StreamInFull) -> Iterator[Band]:
-    """From due to the first token: our own delay, connecting, waiting for the headers, waiting for the first token."""
+    """Our own delay, connecting, waiting for the headers and for the first token, the content, and of an answer that is
+    not complete, what its person waited for until it ended."""
     at = {name: (value - stream.due_at) / 1e6 for name, value in stream.moments.items()}
-    began, until = 0.0, at["ended_at"]
+    began = 0.0
     phases = (
         ("late", at.get("started_at")),
         ("connect", at.get("secured_at", at.get("connected_at"))),
         ("sent", at.get("sent_at")),
         ("headers", at.get("headers_at")),
-        ("first", at.get("first_content_at", until)),
+        ("first", at.get("first_content_at")),
         ("streaming", at.get("last_content_at")),
+        (_waited_for(stream), None if stream.outcome is Outcome.COMPLETED else at["ended_at"]),
     )
     for name, ended in phases:
         if ended is not None and ended > began:
             yield Band(name, began, ended)
             began = ended
+
+
+def _waited_for(stream: StreamInFull) -> str:
+    """The band in which a stream ended that is not complete."""
+    if stream.outcome is Outcome.UNREACHABLE:
+        return "connect"
+    if "first_content_at" in stream.moments:
+        return "rest"
+    return "first" if "headers_at" in stream.moments else "headers"
 
 
 def _read(at: Floats, characters: Floats, speed: float, gone: float) -> tuple[list[Wait], list[tuple[float, float]]]:
@@ -108,6 +133,7 @@ def row(shown: Course, width_ms: float) -> Markup:
         *(_rect("wait", wait.begins * x, wait.ends * x, 0, 24) for wait in shown.waits),
         _ticks("wire", shown.wire * x, 2, 11),
         _ticks("seen", shown.seen * x, 11, 22),
+        _mark(shown.end, x, 24),
     ])  # fmt: skip
 
 
@@ -125,6 +151,7 @@ def with_reader(shown: Course) -> Markup:
         _line("read", shown.read, x, most),
         *(_rect(f"band {band.name}", band.begins * x, band.ends * x, _HIGH + 4, _HIGH + 24) for band in shown.bands),
         _ticks("seen", shown.seen * x, _HIGH + 6, _HIGH + 22),
+        _mark(shown.end, x, _HIGH + 24),
     ])  # fmt: skip
 
 
@@ -145,6 +172,14 @@ def _rect(name: str, left: float, right: float, top: int, bottom: int) -> Markup
     return Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
         name, left, top, max(right - left, 0.0), bottom - top
     )
+
+
+def _mark(end: End | None, x: float, bottom: int) -> Markup:
+    """Where an answer ended that is not complete, if the drawing reaches as far."""
+    if end is None or end.at * x > WIDTH:
+        return Markup("")
+    at = min(end.at * x, WIDTH - _MARK / 2)
+    return Markup('<path class="end {}" d="M{:.1f} 0V{}"/>').format(end.name, at, bottom)
 
 
 def _ticks(name: str, x: Floats, top: int, bottom: int) -> Markup:

@@ -82,15 +82,21 @@ def _row(group: Group, stream: StreamInFull, course: Course, width: float) -> di
         "id": stream.id,
         "chosen_by": f"waited {_waited(stream, course)}" if group.by_wait else _after(stream, "first_content_at"),
         "who": ", ".join(shortened(stream.words[name], _LONGEST_WORD) for name in ("user", "network")),
-        "outcome": stream.outcome.value.replace("_", " "),
+        "outcome": _outcome(stream, course, width),
         "picture": stream_svg.row(course, width),
-        "longer": figure(course.ends, "ms") if course.ends > width else "",
         "reading": stream_svg.with_reader(course) if _can_play(course) else "",
         "ends": figure(stream_svg.reading_ends(course), "ms"),
         "facts": _facts(stream, course),
         "detail": stream.detail,
         "playable": _can_play(course),
     }
+
+
+def _outcome(stream: StreamInFull, course: Course, width: float) -> str:
+    """`reset at 4.1 s`; of a complete answer, when it ended only if that is beyond the axis of so many ms."""
+    outcome = stream.outcome.value.replace("_", " ")
+    at = course.end.at if course.end else course.ends if course.ends > width else None
+    return outcome if at is None else f"{outcome} at {figure(at, 'ms')}"
 
 
 def _waited(stream: StreamInFull, course: Course) -> str:

@@ -114,6 +114,45 @@ def test_the_bands_are_where_the_moments_are(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+BEFORE = {"started_at": 5, "connected_at": 30, "sent_at": 62}  # ms
+
+
+@pytest.mark.parametrize(
+    ("outcome", "moments", "content", "last_band", "mark"),
+    [
+        (Outcome.RESET, AT, [("text", 100), ("text", 120)], ("rest", 120, 900), "failed"),
+        (Outcome.TIMED_OUT, AT, [], ("first", 90, 900), "failed"),
+        (Outcome.TIMED_OUT, BEFORE, [], ("headers", 62, 900), "failed"),
+        (Outcome.UNREACHABLE, {"started_at": 5}, [], ("connect", 5, 900), "failed"),
+        (Outcome.CANCELLED, AT, [("text", 100), ("text", 120)], ("rest", 120, 900), "left"),
+        (Outcome.INTERRUPTED, AT, [("text", 100), ("text", 120)], ("rest", 120, 900), "interrupted"),
+        (Outcome.COMPLETED, AT, [("text", 100), ("text", 120)], ("streaming", 100, 120), None),
+    ],
+)
+def test_a_row_shows_how_its_stream_ended_and_what_it_waited_for(
+    tmp_path: Path,
+    outcome: Outcome,
+    moments: dict[str, int],
+    content: list[tuple[str, float]],
+    last_band: tuple[str, float, float],
+    mark: str | None,
+) -> None:
+    of: dict[str, Any] = {"started_at": None, "sent_at": None} | {name: ms * MS for name, ms in moments.items()}
+    seen = observation(content, outcome=outcome, ended=900, **of)
+    with Store.open(database(tmp_path / "run.db", [seen])) as store:
+        course = stream_svg.course(stream_in_full(store, 1), 24)
+    assert course.bands[-1] == stream_svg.Band(*last_band)
+    drawn = re.findall(r'class="end (\w+)" d="M([\d.]+) ', stream_svg.row(course, 1_000))
+    assert drawn == ([] if mark is None else [(mark, "900.0")])
+    assert "end" not in stream_svg.row(course, 500), "the mark is beyond the axis"
+
+
+def test_a_row_says_when_its_answer_was_cut_off(tmp_path: Path) -> None:
+    cut = observation([("text", 100), ("text", 120)], outcome=Outcome.RESET, ended=900)
+    html, _ = rendered(tmp_path / "run.db", [*ttfts([150, 200]), cut])
+    assert set(re.findall(r'<span class="outcome">([^<]+)</span>', html)) == {"completed", "reset at 900 ms"}
+
+
 def test_a_tool_run_has_a_band_of_its_own(tmp_path: Path) -> None:
     seen = observation([("tool", 100), ("tool", 110), ("text", 700)])
     with Store.open(database(tmp_path / "run.db", [seen])) as store:
