@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
+from streamgauge.harness.errors import StreamgaugeError
+
 DEBUG = "STREAMGAUGE_DEBUG"  # in the environment: set by `streamgauge --debug`, for the processes that it starts, too
 _OURS = Path(__file__).parents[1]
 _INSTALLED = tuple({os.fspath(Path(path).resolve()) for path in (sys.prefix, sys.base_prefix, os.__file__ + "/..")})
@@ -26,10 +28,11 @@ def sentence(fault: BaseException) -> str:
 
 
 def of_user(fault: BaseException, scenario: str) -> str:
-    """A scenario that cannot be loaded, with the user's file and line: `mine.py:3: NameError: name 'x' is not …`."""
+    """What the code of a scenario raised, with the user's file and line: `mine.py:3: NameError: name 'x' is not …`."""
     if isinstance(fault, SyntaxError) and fault.filename:
         return f"{_short(fault.filename)}:{fault.lineno}: {type(fault).__name__}: {fault.msg}"
-    return f"{_place(fault.__traceback__, scenario)}: {sentence(fault)}"
+    words = str(fault) if isinstance(fault, StreamgaugeError) else sentence(fault)
+    return f"{_place(fault.__traceback__, scenario)}: {words}"
 
 
 def debugged(fault: BaseException) -> None:

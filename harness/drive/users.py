@@ -174,6 +174,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         """ScenarioError if an attribute names something that does not exist, or the client cannot ask the target."""
         for fault in misspelt(cls, StreamUser, SETTABLE):
             raise ScenarioError(fault)
+        if not cls.tasks:
+            raise ScenarioError(f"{cls.__name__} has no task: write @task above the method that asks")
         tools: Sequence[str] = cls.tools
         if isinstance(tools, str):  # otherwise each letter would count as a tool
             raise ScenarioError(f"{cls.__name__}.tools: write a tuple of names, as in ({tools!r},)")
@@ -333,12 +335,15 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._wait_to_begin()
         try:
             super().run()
-        except (Exception, gevent.GreenletExit):
+        except gevent.GreenletExit:
             raise
+        except Exception as fault:  # noqa: BLE001 - Locust has reported it, and gevent would print a traceback for each user
+            _log.error("%s", fault)
         except BaseException as fault:  # noqa: BLE001 - SystemExit, KeyboardInterrupt, gevent.Timeout, and what else there is
             raised = ScenarioError(f"{type(fault).__name__} {fault}".strip() + f" in {self._name}, which ends the run")
+            raised.with_traceback(fault.__traceback__)
             self.environment.events.user_error.fire(user_instance=self, exception=raised, tb=fault.__traceback__)
-            _log.error("the scenario's own code raised %s", raised)
+            _log.error("%s", raised)
             runner, options = self.environment.runner, self.environment.parsed_options
             # Once this user has ended: Locust complains of one that ends while it stops all.
             self.greenlet.link(lambda _: runner.quit() if options.headless else runner.stop())

@@ -25,6 +25,7 @@ in_progress       one run, from start to end
 user_classes      what the users do, compared
 fingerprint       what comparable runs have in common
 scenario_file     the scenario's file, as a part of the fingerprint
+raised            what a scenario's code raises, as one line with its place
 secrecy           secrets in what a scenario's code raises or logs
 driving           the users of one process
 local             the users of a run without workers

@@ -30,7 +30,6 @@ from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
 from streamgauge.harness.run.pace import Pace, set_pace
-from streamgauge.harness.run.probing import Seldom
 from streamgauge.harness.run.secrecy import protect
 from streamgauge.harness.run.settings import settings
 from streamgauge.harness.run.streams_tab import StreamsTab
@@ -77,8 +76,6 @@ class Keeper:
             for kind in kinds:
                 messages.listen(runner, kind, self._on_message)
             messages.listen(runner, Ping, self._on_ping)
-        if self._settings.probe is not None:
-            logging.getLogger("locust.user.task").addFilter(Seldom())
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
         atexit.register(self._on_exit)

@@ -1,8 +1,6 @@
 """What a monitor's probes differ in from other runs: no rules end them, and they keep to a budget of tokens a day."""
 
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -26,7 +24,6 @@ if TYPE_CHECKING:  # scenarios import this module, and start without the store
 
 DAY = 86_400  # seconds
 _LOOK_EVERY = 0.05  # seconds
-_HOUR, _MOST_LOGGED = 3_600, 5  # seconds; tracebacks of the scenario in them
 
 
 def as_probe(config: Config, name: str) -> Config:
@@ -49,21 +46,6 @@ def between_probes(dispatcher: Dispatcher, patience: float, waiting: Waiting = W
     before, until = dispatcher.arrivals, waiting.now() + patience * 1e9
     while (dispatcher.arrivals == before or dispatcher.busy) and waiting.now() < until:
         waiting.sleep(_LOOK_EVERY)
-
-
-class Seldom(logging.Filter):
-    """Lets a few records through each hour: a scenario that raises at each probe would fill the log for ever."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._now, self._passed = now, deque[float](maxlen=_MOST_LOGGED)
-
-    def filter(self, _record: logging.LogRecord) -> bool:
-        now = self._now()
-        if len(self._passed) == _MOST_LOGGED and now - self._passed[0] < _HOUR:
-            return False
-        self._passed.append(now)
-        return True
 
 
 class Spending:

@@ -9,12 +9,9 @@ from locust.event import EventHook
 
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.run.port import TOKEN
+from streamgauge.harness.run.raised import Raised, line, shorten_log
 
 _LOGGERS = ("", "locust", "locust.stats_logger")  # those to which Locust gives handlers of its own
-
-
-class Blotted(Exception):
-    """In place of an exception whose text held a secret."""
 
 
 def protect(environment: Environment, redaction: Redaction) -> None:
@@ -23,10 +20,9 @@ def protect(environment: Environment, redaction: Redaction) -> None:
     hook = environment.events.user_error
 
     def fire(*, exception: BaseException, **arguments: Any) -> None:
-        text = str(exception)
-        shown = redaction.blotted(text)
-        EventHook.fire(hook, exception=exception if shown == text else Blotted(shown), **arguments)
+        EventHook.fire(hook, exception=Raised(redaction.blotted(line(exception, environment))), **arguments)
 
+    shorten_log(environment)
     hook.fire = fire  # no listener of ours could come before Locust's own
     for name in _LOGGERS:
         for handler in logging.getLogger(name).handlers:

@@ -265,7 +265,8 @@ def test_what_ends_a_thread_of_python_ends_the_run_as_an_error_of_the_scenarios(
     ended = command("streamgauge", *LEAVES, "--host", server.url, cwd=folder)
     assert ended.returncode == 2
     logged, kept = ended.stderr.splitlines()
-    assert f"the scenario's own code raised {fault.replace('(', ' ').strip(')')} in Hasty, which ends the run" in logged
+    assert "leaves.py:" in logged
+    assert f": {fault.replace('(', ' ').strip(')')} in Hasty, which ends the run" in logged
     assert "is in run.db" in kept
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("finished",)]
 

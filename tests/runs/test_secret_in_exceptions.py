@@ -40,7 +40,8 @@ def test_a_key_in_the_scenario_s_own_exceptions_is_shown_and_stored_nowhere(tmp_
         )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
     assert "this run uses …" in ended.stderr
-    assert "the scenario's own code raised: no access with" in (tmp_path / "one.json").read_text()
+    reason = "the scenario's own code raised: careless.py:18: RuntimeError: no access with"
+    assert reason in (tmp_path / "one.json").read_text()
     written = [path.read_bytes().decode("latin-1") for path in tmp_path.iterdir() if path.suffix not in {".py", ""}]
     for text in (ended.stdout, ended.stderr, *written):
         assert "7f3a91c2d8e4" not in text.lower()
