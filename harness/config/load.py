@@ -19,6 +19,17 @@ from streamgauge.harness.near_miss import listed
 _MOST_BYTES = 4 * 2**20  # of the file
 _DEFAULT = Path("streamgauge.toml")
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)  # msgspec's
+_TYPES = {  # msgspec's names of them, in the words of one who writes TOML
+    "array": "a list",
+    "bool": "true or false",
+    "date": "a date",
+    "datetime": "a date and time",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a text in quotes",
+    "time": "a time",
+}
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:
@@ -78,7 +89,19 @@ def _explain(message: str, text: bytes) -> str:
     if invalid and get_origin(kind) is Literal:
         key = place.rpartition(".")[2]
         return f"{before}no {key} called {invalid[1]!r}; there are {listed(invalid[1], map(str, get_args(kind)))}"
+    one = next(iter(get_args(kind)), None)  # of a list
+    if what == "Expected `array`, got `object`" and (_is_struct(one) or _tag_field(one)):
+        return f"{before}write [[{place}]] with two brackets: there may be several"
+    if what == "Expected `object`, got `array`" and _is_struct(kind):
+        return f"{before}write [{place}] with single brackets: there is only one"
+    what = re.sub(r"`([a-z |]+)`", _in_words, what)
     return f"{before}{what[:1].lower()}{what[1:]}" if place else what
+
+
+def _in_words(types_named: re.Match[str]) -> str:
+    """`int | null` as "a whole number". TOML has no null: it only means that the key may be left out."""
+    names = [name for name in types_named[1].split(" | ") if name != "null"]
+    return " or ".join(_TYPES.get(name, name) for name in names)
 
 
 def _elsewhere(key: str) -> str:

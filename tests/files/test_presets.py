@@ -88,7 +88,7 @@ def test_the_keys_beside_a_preset_hold_for_each_of_its_rules() -> None:
         ("preset = 'mlperf-interactive'", "did you mean 'mlperf_interactive'?"),
         ("preset = 'mlperf_server:gpt-oss'", "did you mean 'mlperf_server:gpt-oss-120b'?"),
         ("preset = ''", "sla[0].preset: no preset called ''; there are chat, voice"),
-        ("preset = 7", "sla[0].preset: expected `str | null`, got `int`"),
+        ("preset = 7", "sla[0].preset: expected a text in quotes, got a whole number"),
         ("preset = 'chat'\nrule = 'p95(ttft) < 1s'", "sla[0]: rule and preset exclude each other"),
         ("severity = 'warn'", "sla[0]: the key 'rule' is missing, or 'preset' in its place"),
     ],

@@ -99,7 +99,7 @@ def test_a_budget_at_prices_of_zero_could_never_be_spent() -> None:
         ("input = 3\noutput = 1\ncache_write = -1", "target.prices.cache_write: -1.0 is not a price"),
         ("input = 3\noutput = 1\ninputs = 1", "no key called 'inputs'"),
         ("input = 3", "the key 'output' is missing"),
-        ("input = '3'\noutput = 1", "target.prices.input: expected `float`, got `str`"),
+        ("input = '3'\noutput = 1", "target.prices.input: expected a number, got a text in quotes"),
         ("input = 3\noutput = 1\ncurrency = '<b>'", "target.prices.currency: '<b>' is not a currency"),
         ("input = 3\noutput = 1\ncurrency = ''", "target.prices.currency: '' is not a currency"),
     ],

@@ -122,8 +122,8 @@ def test_a_get_has_its_question_in_the_query_and_no_body() -> None:
         ("[target.request]\nmethod = 'GET'\nbody = { a = 1 }", "target.request.body: a GET has no body"),
         ("[target]\nomit = ['stream']\n[target.request.body]\na = 1", "target.request.body is the whole body"),
         ("[target]\nbody = { a = 1 }\n[target.request.body]\na = 1", "target.request.body is the whole body"),
-        ("[target]\nbody = 'x'", "target.body: expected `object`, got `str`"),
-        ("[target.request]\nbody = 7", "target.request.body: expected `object | null`, got `int`"),
+        ("[target]\nbody = 'x'", "target.body: expected a table, got a text in quotes"),
+        ("[target.request]\nbody = 7", "target.request.body: expected a table, got a whole number"),
         (
             "[target.request]\nmethod = 'PATCH'",
             "target.request.method: no method called 'PATCH'; there are POST, PUT, GET",
