@@ -18,6 +18,7 @@ from streamgauge.harness.unexpected import debugged, of_user, reported
 
 
 def main() -> None:
+    sys.argv[0] = "streamgauge"  # begins the lines in which Locust refuses an option
     locust_plugin.register(events)
     locust.main.load_locustfile = _checked(locust.main.load_locustfile)
     os.waitpid = _waits(os.waitpid)
