@@ -17,7 +17,7 @@ from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.probe import first_config, saving, screen
-from streamgauge.harness.probe.recognising import PROTOCOLS, nearness, recognised
+from streamgauge.harness.probe.recognising import PROTOCOLS, at_no_usual_path, nearness, recognised
 from streamgauge.harness.probe.trying import Result
 from streamgauge.harness.record.observation import Outcome
 
@@ -93,8 +93,6 @@ def command(
     if result.working is None:
         screen.show(result, console_of(None), every=False)
     if result.working is None and not unproved:
-        if given.protocol is None and given.path is None and not nearness(result.first):
-            output.warn(f"nothing is at the usual path of {', '.join(PROTOCOLS)}: give --path, and --protocol")
         output.warn(
             f"{_FILE}: not written, because no answer was complete; --unproved with --protocol writes it anyway"
         )
@@ -132,6 +130,9 @@ def _asked(given: _Given, *, asks: bool) -> Result:
         return _recognised(
             given._replace(key=click.prompt("It wants a key. Variable of the environment that holds the key"))
         )
+    if _at_no_usual_path(given, result):
+        screen.show(result, console_of(None), every=False)
+        return _recognised(given._replace(path=click.prompt("Path of the endpoint, such as /chat/stream")))
     if statuses != {None} and given.protocol is None:
         screen.show(result, console_of(None), every=False)
         chosen = click.prompt("Its protocol was not recognised", type=click.Choice(_PROTOCOLS))
@@ -144,7 +145,12 @@ def _recognised(given: _Given) -> Result:
     targets = [given.target(protocol) for protocol in ((given.protocol,) if given.protocol else PROTOCOLS)]
     for target in targets:
         saving.with_variables(target)  # before anything is sent
-    return recognised(given.host, targets)
+    result = recognised(given.host, targets)
+    return at_no_usual_path(result) if _at_no_usual_path(given, result) else result
+
+
+def _at_no_usual_path(given: _Given, result: Result) -> bool:
+    return given.protocol is None and given.path is None and not nearness(result.first)
 
 
 def _stopped(result: Result) -> bool:

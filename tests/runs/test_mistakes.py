@@ -74,6 +74,7 @@ MINE = {  # by the file's name: what is wrong in it, and the line that says so
         "from locust import HttpUser, task\n\nclass Plain(HttpUser):\n    @task\n    def ask(self):\n        pass\n",
         "locusts.py: no class in it is a StreamUser",
     ),
+    "idle.py": (SCENARIO.replace('"slow_5g"', '"wifi"').replace("@task", ""), "Reader has no task: write @task above"),
     "nothing.py": ("x = 1\n", "nothing.py: no class in it is a StreamUser"),
 }
 BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, and by the server's
@@ -86,6 +87,7 @@ BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, 
 BY_PROCESSES += [(["run", name, "--host", "http://127.0.0.1:9"], said) for name, (_, said) in MINE.items()]
 BY_PROCESSES += [
     ([*RUN, "--protocol", "opnai_chat"], "no protocol called 'opnai_chat'; there are anthropic_messages, "),
+    ([*RUN, "--run-time", "5x"], "streamgauge: error: argument -t/--run-time: Invalid time span format"),
     ([*RUN, "--protocol", "custom"], "--protocol custom needs [target.events] in the config"),
     ([*RUN, "--path", "v1"], "--path 'v1' does not begin with a slash"),
     ([*RUN, "--header", "x"], "--header: write it as 'name: value'"),

@@ -151,7 +151,7 @@ def test_a_server_that_lacks_the_model_is_told_from_one_that_lacks_the_path() ->
         result = init("--host", other.url, "--model", "m-1", "--preset", "chat")
     assert result.exit_code == 1
     assert 'The server does not know the model "m-1"' in result.output
-    assert "nothing is at the usual path" not in result.output
+    assert "Each protocol was asked at its usual path" not in result.output
 
 
 def test_a_key_is_sent_in_the_header_of_the_protocol_that_is_recognised() -> None:
@@ -183,9 +183,19 @@ def test_without_a_complete_answer_it_says_what_try_says_and_writes_nothing() ->
         result = init("--host", other.url, "--preset", "chat")
     assert result.exit_code == 1
     assert "✗ REFUSED" in result.output
-    assert "nothing is at the usual path of anthropic_messages, openai_chat, openai_responses, gemini" in result.output
+    said = " ".join(result.output.split())
+    assert "asked at its usual path, and nothing is there: anthropic_messages, openai_chat, openai_responses" in said
+    assert "would be at" not in said, "that was asked, too"
+    assert "`streamgauge init` asks in each" not in said
+    assert "--path /…" in said
     assert "streamgauge.toml: not written, because no answer was complete" in result.output
     assert not MADE.exists()
+
+
+def test_the_whole_url_of_an_endpoint_is_divided_into_host_and_path() -> None:
+    with scripted(NOT_FOUND) as other:
+        said = " ".join(init("--host", f"{other.url}/assistant/answer", "--preset", "chat").output.split())
+        assert f"divide it: --host {other.url} --path /assistant/answer" in said
 
 
 @pytest.mark.parametrize("listens", [True, False])
@@ -308,6 +318,19 @@ def test_at_a_terminal_it_asks_for_the_key_that_an_endpoint_wants() -> None:
     assert code == 0, said
     assert load().target.headers == {"authorization": "Bearer ${GAUGE_KEY}"}
     assert SECRET not in said + MADE.read_text()
+
+
+def test_at_a_terminal_it_asks_for_the_path_of_an_endpoint_that_is_at_no_usual_one() -> None:
+    def script(peer: Peer) -> None:
+        found = peer.request().split()[1] == b"/assistant/answer"
+        peer.send(
+            CHUNKED + chunk(ONLY["plain_sse"][1]) + LAST if found else b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"
+        )
+
+    with scripted(script) as other:
+        code, said = at_a_terminal(other.url, "m-1", "chat", "/assistant/answer")
+    assert code == 0, said
+    assert (load().target.protocol, load().target.path) == ("plain_sse", "/assistant/answer")
 
 
 def test_at_a_terminal_the_end_of_the_input_is_no_verdict() -> None:
