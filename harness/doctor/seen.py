@@ -15,8 +15,8 @@ from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObs
 
 _CLEARLY = 3.0  # times as long as answers that came at once
 _EXCERPT = 120  # characters
-_IN_WORDS = {"total for": "it was not over after", "first token for": "no content came for", "idle: nothing": "nothing"}
-_TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
+_TIMEOUTS = {"total", "first token", "idle"}  # begin what a record says of an answer that took longer
+_TOTAL = "total:"  # begins what a record says of an answer that took longer than all of it may
 _LONGER = "the answer is longer than "  # begins what it says of one that has more bytes than we read
 _CUT = ABANDONED | {Outcome.RESET, Outcome.TIMED_OUT}
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
@@ -77,8 +77,8 @@ class Seen:
     def detail(self) -> str:
         """What the record says of its end, for who does not know the names of our timeouts."""
         said = self.record.detail
-        name = next((name for name in _IN_WORDS if said.startswith(name)), "")
-        return f"{_IN_WORDS.get(name, '')}{said.removeprefix(name)}"
+        name, _, words = said.partition(": ")
+        return words if name in _TIMEOUTS else said
 
     @property
     def answered(self) -> bool:

@@ -134,9 +134,7 @@ def _term(term: str, text: str) -> Term:
     if name in METRICS and name not in single:
         raise RuleError(f"{text!r}: a stream has many samples of {name}; there are {listed(name, single)}")
     if name not in METRICS:
-        raise RuleError(
-            f"{text!r}: no metric called {name!r}; there are {listed(name, single)}, and {', '.join(WORDS)}"
-        )
+        raise RuleError(f"{text!r}: no metric called {name!r}; there are {listed(name, (*single, *WORDS))}")
     if op not in OPERATORS:
         raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
     return Term(name, term, op, limit(text, parts["limit"], name, METRICS[name].unit))

@@ -18,6 +18,7 @@ from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, Pattern
 from streamgauge.harness.record.observation import Outcome
 
+_LONG = 60  # characters that no model makes at once
 _MANY = 8  # content events from which on their arrival says whether something buffers
 _BROKEN = re.compile("^not HTTP|bytes in a row without|but the body is not")
 _RATE = re.compile(r"rate.?limit|\b429\b|quota|too many requests|resource.?exhausted", re.IGNORECASE)
@@ -261,7 +262,15 @@ def _limits(probe: Probe) -> Iterator[Advice]:
 def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     """Whether something holds events back, so that the figures of streaming would be its own."""
     content = [event for event in events if event.content]
-    if not probe.asked or len(content) < _MANY:
+    if not probe.asked:
+        return
+    if len(content) == 1 and probe.seen.characters >= _LONG and probe.seen.answer == "streamed":
+        yield Advice(
+            f"The whole answer, {probe.seen.characters:,} characters, came in one event: the server does not stream "
+            "it. ttft is the time of the whole answer, and there is no itl. A filter of the answer or a guardrail may "
+            "wait for its end."
+        )
+    if len(content) < _MANY:
         return
     reads = {event.read for event in content}
     moments = sorted({event.at for event in content if event.at is not None})

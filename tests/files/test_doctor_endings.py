@@ -17,7 +17,7 @@ EVENT = Taken(100.0, 8, "text", "", 0, content=True)
 WHOLE = Seen(
     "POST", "http://h/", 200, {"content-type": "text/event-stream"}, b"data: x\n\n", observation(), events=(EVENT,)
 )
-TOTAL = "total for 30 s"
+TOTAL = "total: it was not over after 30 s"
 
 
 def ended(outcome: Outcome, detail: str = "", body: bytes = b"data: x\n\ndata: y") -> Seen:
@@ -59,8 +59,8 @@ def test_an_answer_that_doctor_left_is_neither_a_failure_nor_a_success(left: See
 @pytest.mark.parametrize(
     ("detail", "says"),
     [
-        ("total for 35 s", "it was not over after 35 s"),
-        ("first token for 33 s", "no content came for 33 s"),
+        ("total: it was not over after 35 s", "it was not over after 35 s"),
+        ("first token: no content came for 33 s", "no content came for 33 s"),
         ("idle: nothing arrived for 32 s", "nothing arrived for 32 s"),
     ],
 )

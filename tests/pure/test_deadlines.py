@@ -76,7 +76,7 @@ def test_any_data_postpones_the_idle_timeout_but_only_content_ends_the_first_tok
     stream = Stream()
     stream.reads(25, b": ping\n\n")
     assert stream.next() == ("first token", 30)
-    assert stream.becomes() == (Outcome.TIMED_OUT, "first token for 30 s")
+    assert stream.becomes() == (Outcome.TIMED_OUT, "first token: no content came for 30 s")
     stream.reads(28, TOKEN)
     assert stream.next() == ("idle", 38)
 
@@ -93,7 +93,7 @@ def test_the_total_timeout_ends_a_stream_that_is_never_idle() -> None:
     stream = Stream()
     stream.reads(55, TOKEN)
     assert stream.next() == ("total", 60)
-    assert stream.becomes() == (Outcome.TIMED_OUT, "total for 60 s")
+    assert stream.becomes() == (Outcome.TIMED_OUT, "total: it was not over after 60 s")
 
 
 def test_of_two_deadlines_at_one_moment_the_first_in_the_table_counts() -> None:
@@ -215,7 +215,7 @@ def test_what_arrived_before_each_deadline_counts_however_late_we_look() -> None
         ([11], (10, *IDLE, 0)),
         ([9, 20, 21], (19, *IDLE, 1)),
         ([9, 18, 27], (37, *IDLE, 3)),
-        ([9, 18, 27, 36, 45, 54, 59.9, 60.1, 61], (60, Outcome.TIMED_OUT, "total for 60 s", 7)),
+        ([9, 18, 27, 36, 45, 54, 59.9, 60.1, 61], (60, Outcome.TIMED_OUT, "total: it was not over after 60 s", 7)),
     ],
 )
 def test_the_first_deadline_that_passed_ends_the_stream_with_what_came_before(arrivals: Any, expected: Any) -> None:

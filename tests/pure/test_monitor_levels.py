@@ -97,6 +97,7 @@ US = '[[monitor.target]]\nname = "us"\nhost = "http://us.example"\nlabels = { re
             '[[slo]]\nname = "a"\ngood = "ttfb < 1s"',
             "[[slo]] 'a': 'ttfb < 1s': no metric called 'ttfb'; there are",
         ),
+        ('[[slo]]\nname = "a"\ngood = "ttfft < 1s"', "resume_duplicated, completed, not failed; did you mean 'ttft'?"),
         ('[[slo]]\nname = "a"\ngood = "itl < 1s"', "'itl < 1s': a stream has many samples of itl; there are ttft"),
         ('[[slo]]\nname = "a"\ngood = "ttft < 1"', "'ttft < 1': the limit has no unit; there are ms, s"),
         ('[[slo]]\nname = "a"\ngood = "ttft = 1s"', "'ttft = 1s': no operator '='; there are <, <=, >, >="),

@@ -99,7 +99,7 @@ def test_an_endless_slow_stream_ends_at_the_total_timeout() -> None:
 
     with scripted(script) as server:
         seen = observe(server.url, timeouts={"total": "2s"})
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "total for 2 s")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "total: it was not over after 2 s")
     assert content(seen) > 1
 
 

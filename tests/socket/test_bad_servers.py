@@ -202,14 +202,18 @@ def test_a_body_longer_than_its_content_length_ends_at_that_length() -> None:
 def test_silence_before_the_answer_times_out_at_the_first_token() -> None:
     with scripted(held()) as server:
         seen = observe(server.url, timeouts={"first_token": SHORT})
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "first token for 0.2 s")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "first token: no content came for 0.2 s")
     assert (seen.headers_at, seen.http_status) == (None, None)
 
 
 def test_silence_after_the_headers_times_out_at_the_first_token_and_keeps_the_status() -> None:
     with scripted(held(CHUNKED)) as server:
         seen = observe(server.url, timeouts={"first_token": ENOUGH})
-    assert (seen.outcome, seen.detail, seen.http_status) == (Outcome.TIMED_OUT, "first token for 2 s", 200)
+    assert (seen.outcome, seen.detail, seen.http_status) == (
+        Outcome.TIMED_OUT,
+        "first token: no content came for 2 s",
+        200,
+    )
     assert seen.headers_at is not None
 
 
@@ -223,7 +227,7 @@ def test_pings_do_not_count_as_the_first_token() -> None:
 
     with scripted(script) as server:
         seen = observe(server.url, timeouts={"first_token": ENOUGH})
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "first token for 2 s")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "first token: no content came for 2 s")
     assert {each.kind for each in seen.chunks} == {"ping"}
 
 

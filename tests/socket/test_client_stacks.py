@@ -225,7 +225,7 @@ def test_a_deadline_that_passed_during_a_stop_is_told_once_though_more_had_arriv
         stopping = gevent.spawn(stop)
         seen = observe(name, server.url, timeouts={"total": "5s"})
         stopping.join()
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total for 5 s", 1)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total: it was not over after 5 s", 1)
 
 
 def test_a_stream_whose_events_the_sdk_ignores_is_not_completed() -> None:

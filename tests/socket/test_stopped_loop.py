@@ -182,12 +182,12 @@ def test_what_arrived_after_the_total_timeout_is_late_though_we_read_it_at_once_
     separated: dict[str, Stopped],
 ) -> None:
     seen, _ = separated["dawdling, total"]
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total for 10 s", 1)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total: it was not over after 10 s", 1)
 
 
 def test_a_first_token_that_arrived_too_late_is_late(separated: dict[str, Stopped]) -> None:
     seen, _ = separated["late, first_token"]
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "first token for 10 s", 0)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "first token: no content came for 10 s", 0)
 
 
 def test_a_person_who_would_have_left_during_the_stop_has_left(separated: dict[str, Stopped]) -> None:

@@ -202,6 +202,22 @@ def test_what_came_at_once_may_be_held_back_by_a_proxy_however_soon_it_came() ->
     assert "proxy_buffering off" in result.output
 
 
+@pytest.mark.parametrize("characters", [20, 90])
+def test_a_long_answer_in_one_event_is_told_as_not_streamed_and_a_short_one_is_not(characters: int) -> None:
+    with scripted(asked(CHUNKED + chunk(CHAT.replace(b"Hello", b"a" * characters)) + LAST)) as other:
+        result = try_("--host", other.url, *OPENAI)
+    assert result.exit_code == 0
+    said = f"The whole answer, {characters} characters, came in one event: the server does not stream it."
+    assert (said in " ".join(result.output.split())) == (characters == 90)
+
+
+def test_an_empty_answer_without_a_stop_reason_says_so_in_words() -> None:
+    stream = CHUNKED + chunk(b"data: [DONE]\n\n") + LAST
+    with scripted(asked(stream)) as other:
+        result = try_("--host", other.url, "--protocol", "plain_sse")
+    assert "brought nothing (no stop reason)" in " ".join(result.output.split())
+
+
 def test_a_model_that_nobody_named_is_not_saved_as_if_somebody_had(folder: Path) -> None:
     named = CHAT.replace(b'{"choices"', b'{"model":"llama-3","choices"')
     with scripted(asked(CHUNKED + chunk(named) + LAST), asked(CHUNKED + chunk(named) + LAST)) as other:

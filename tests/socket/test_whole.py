@@ -107,7 +107,7 @@ def test_only_the_total_timeout_ends_the_wait_for_a_whole_answer() -> None:
     with scripted(held(said(b"", length=10))) as peers:
         seen = fetch(peers.url, target({"first_token": "50ms", "idle": "60ms", "total": "400ms"}))
     assert seen.outcome is Outcome.TIMED_OUT
-    assert seen.detail == "total for 0.4 s"
+    assert seen.detail == "total: it was not over after 0.4 s"
 
 
 def test_who_does_not_wait_for_it_has_nothing() -> None:

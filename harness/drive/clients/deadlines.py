@@ -20,6 +20,10 @@ from streamgauge.harness.record.observation import Outcome
 NEVER = 1 << 62
 _MOST_DRIFT = 50_000_000  # ns of drift between the system's clock and ours with which the kernel's stamps serve
 _QUIET = 1_000_000_000  # ns without anything, after which an error whose event has no end is believed
+# Each begins with the name of its timeout, by which others know it.
+_TOTAL = "total: it was not over after"
+_FIRST = "first token: no content came for"
+_IDLE = "idle: nothing arrived for"
 _GRACE = 200_000_000  # ns after the marker; most servers end the HTTP message by then, which saves the check
 
 
@@ -147,10 +151,10 @@ class Deadlines:
         exchange, headers = self._exchange, self._exchange.response.headers_read
         arrived = self._arrivals(drift)
         moments = arrived if headers is None else [min([headers.arrived(self._delivery.clock), *arrived[:1]]), *arrived]
-        found = [(self.leave_at(), self.left()), (self.total_at, _late("total", self.timeouts.total))]
+        found = [(self.leave_at(), self.left()), (self.total_at, _late(_TOTAL, self.timeouts.total))]
         if self.back_at == NEVER and not self.answered:
-            found.append((self._idle_gap(moments), _late("idle: nothing arrived", self.timeouts.idle)))
-            found.append((self._late_first_token(arrived), _late("first token", self.timeouts.first_token)))
+            found.append((self._idle_gap(moments), _late(_IDLE, self.timeouts.idle)))
+            found.append((self._late_first_token(arrived), _late(_FIRST, self.timeouts.first_token)))
         moment, broken = min(found, key=itemgetter(0))
         # Of an exchange that has ended, only what was received can be late: the end itself has no stamp.
         if moment >= (max(moments, default=0) if exchange.finished else now):
@@ -213,7 +217,7 @@ class Deadlines:
 
     def check_first_token(self) -> Broken | None:
         self._progress.update()
-        return None if self._progress.content else _late("first token", self.timeouts.first_token)
+        return None if self._progress.content else _late(_FIRST, self.timeouts.first_token)
 
     def _on_link(self, since: int, timeout: int) -> int:
         """When a timeout for the server ends; the time in which the link carries nothing does not count."""
@@ -222,17 +226,15 @@ class Deadlines:
 
 
 def _late(what: str, timeout: int) -> Broken:
-    return Broken(Outcome.TIMED_OUT, f"{what} for {timeout / 1e9:g} s")
+    return Broken(Outcome.TIMED_OUT, f"{what} {timeout / 1e9:g} s")
 
 
 TABLE = (
     Deadline("leave", Deadlines.leave_at, Deadlines.left),
-    Deadline("total", attrgetter("total_at"), lambda all: _late("total", all.timeouts.total)),
+    Deadline("total", attrgetter("total_at"), lambda all: _late(_TOTAL, all.timeouts.total)),
     Deadline("background", Deadlines.background_at, lambda _: None),  # `Attempt` pauses or resumes reading
     Deadline("terminal event", attrgetter("check_at"), Deadlines.check_terminal, in_background=False),
-    Deadline(
-        "idle", Deadlines.idle_at, lambda all: _late("idle: nothing arrived", all.timeouts.idle), in_background=False
-    ),
+    Deadline("idle", Deadlines.idle_at, lambda all: _late(_IDLE, all.timeouts.idle), in_background=False),
     Deadline("first token", Deadlines.first_token_at, Deadlines.check_first_token, in_background=False),
 )
 _IN_BACKGROUND = tuple(deadline for deadline in TABLE if deadline.in_background)

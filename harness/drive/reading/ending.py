@@ -76,7 +76,7 @@ def of_answer(answer: Answer, protocol: Protocol, end: End | None, *, brought: b
             'If this server never gives one, write target.end = "marker"'
         )
     tokens = "" if answer.output_tokens is None else f", {answer.output_tokens} output tokens"
-    told = f"(stop reason {reason!r}{tokens})"
+    told = f"({'no stop reason' if reason is None else f'stop reason {reason!r}'}{tokens})"
     if brought and not answer.visible:
         return Outcome.EMPTY, f"the answer ended as it should, but brought only blanks and line ends {told}"
     if answer.empty_choices:
