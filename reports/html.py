@@ -16,6 +16,14 @@ from streamgauge.reports.terms import explained
 
 # `<` could end a script element; U+2028 and U+2029 are valid in JSON strings, but ended lines in older JavaScript.
 _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+# A number or range with its unit, and an option. Skipped are tags, what shows no text, and cells that never break.
+_WHOLE = re.compile(
+    r"<(style|script|svg|select|title)\b.*?</\1>|<(t[dh])[^>]* class=\"n\".*?</\2>|<[^>]*>"
+    r"|(?P<whole>(?<![\w.,#])-?\d[\d.,]{0,20}(?:\u2013-?\d[\d.,]{0,20})?"
+    r" (?:%|\u00b5s|ms|s|min|h|B|[kMG]B|[KMG]iB)(?![\w/-])"
+    r"|(?<![\w/-])--[a-z][\w-]{1,30})",
+    re.DOTALL,
+)
 _BEYOND = re.compile(r"[^\x00-\x7f]")  # of the Basic Multilingual Plane
 
 
@@ -26,6 +34,21 @@ def template(name: str) -> Template:
 def inert_json(value: Mapping[str, object]) -> Markup:
     """JSON for a script element of data."""
     return Markup(json.dumps(value, separators=(",", ":")).translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element
+
+
+def finished(page: str) -> str:
+    """A rendered page as it is saved or served."""
+    return ascii_page(unbroken(page))
+
+
+def unbroken(page: str) -> str:
+    """The same page with no line that ends between a number and its unit, or inside an option.
+
+    A no-break space or hyphen would do it, too, but whoever copies `--processes 4` has to get what they see.
+    """
+    return _WHOLE.sub(
+        lambda found: f'<span class="whole">{found["whole"]}</span>' if found["whole"] else found[0], page
+    )
 
 
 def ascii_script(script: str) -> str:

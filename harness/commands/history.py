@@ -13,7 +13,7 @@ from streamgauge.harness.judge.outputs import history_csv, lines, save, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.wording import visible
 from streamgauge.reports import run_pages, trend
-from streamgauge.reports.html import ascii_page
+from streamgauge.reports.html import finished
 
 
 @click.command(name="history")
@@ -55,7 +55,7 @@ def command(
     if csv not in {None, "-"}:
         save(history_csv.render(runs_history), str(csv))
     if output:
-        save(ascii_page(trend.render(runs_history, links)), output)
+        save(finished(trend.render(runs_history, links)), output)
     if reports:
         _tell_missing(db, runs_history, links, reports)
 

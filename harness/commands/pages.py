@@ -41,6 +41,6 @@ def of_rules_and_gate(database: str, result: Gated, gate: Gate, shapes: RunShape
 
 
 def _save(page: str, path: str) -> None:
-    from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+    from streamgauge.reports.html import finished  # noqa: PLC0415
 
-    save(ascii_page(page), path)
+    save(finished(page), path)

@@ -32,10 +32,10 @@ def write(
             rules = [_redacted(rule, aliases) for rule in rules]
         material = gather(store, run_id, rules, reader)
     from streamgauge.reports import page  # noqa: PLC0415 - `gather` imports it while it waits for another process
-    from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+    from streamgauge.reports.html import finished  # noqa: PLC0415
 
     written = page.render(material) if aliases is None else page.render_redacted(material, aliases)
-    save(ascii_page(written), output)
+    save(finished(written), output)
     how = ", redacted" if redacted else ""
     lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}{how}")
 

@@ -6,6 +6,7 @@ from streamgauge.harness.judge.outputs import kinds, lines, save
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.reports import status_page
+from streamgauge.reports.html import finished
 
 
 @click.command(name="status")
@@ -26,5 +27,5 @@ def command(db: str, output: str) -> None:
         status = Reader(store).read()
     for sentence in status.damaged:
         lines.warn(f"streamgauge: {sentence}")
-    save(status_page.render(status), output)
+    save(finished(status_page.render(status)), output)
     lines.show(f"{output}: written")

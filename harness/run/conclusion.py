@@ -15,13 +15,13 @@ def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
     if settings.report:
         # Imported only here: plotly takes 0.1 s, which a run without a report saves.
         from streamgauge.reports import page  # noqa: PLC0415
-        from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+        from streamgauge.reports.html import finished  # noqa: PLC0415
         from streamgauge.reports.material import gather  # noqa: PLC0415
 
         material = gather(store, run_id, settings.rules)
         judged, report = material.judgement, settings.report
         dispatch.show(
-            judged, settings.outputs, [lambda: save(ascii_page(page.render(material)), report)], settings.printing
+            judged, settings.outputs, [lambda: save(finished(page.render(material)), report)], settings.printing
         )
     else:
         judged = judgement.judge(store, run_id, settings.rules)

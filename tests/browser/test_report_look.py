@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
+from streamgauge.reports.html import finished
 from tests.browser.charts import DRAW_ALL
 from tests.browser.pixels import Colour, colours
 from tests.browser.window import resize
@@ -25,7 +26,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     longer = observation([("text", 1_200), ("text", 6_000)])
     html, _ = rendered(folder / "run.db", [*[stalled] * 10, longer, *mixed()], "p95(ttft) < 400ms", "error_rate < 50%")
     made = folder / "page.html"
-    made.write_text(html)
+    made.write_text(finished(html))
     return made
 
 
@@ -107,6 +108,34 @@ def test_nothing_in_the_first_chart_covers_its_lines(phone: Page) -> None:
     """The name of a limit is beside the chart: inside, it covered a peak."""
     expect(phone.locator(".keys .limit")).to_have_text("limit of P95: 400 ms")
     assert [text for text in phone.locator(".course text").all_text_contents() if "limit" in text] == []
+
+
+def test_a_phones_first_screen_has_the_verdict_the_figures_and_what_to_try(phone: Page) -> None:
+    for part in ("h1", ".facts", ".pointers"):
+        expect(phone.locator(part).first).to_be_in_viewport(ratio=1)
+
+
+_BROKEN = """() => {
+  const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = walk.nextNode());) {
+    if (text.parentElement.closest("script, template, svg, select") || !text.parentElement.checkVisibility()) continue;
+    for (const { 0: whole, index } of text.data.matchAll(/\\d (?:%|ms|s)(?!\\w)|--[a-z]+/g)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + whole.length);
+      if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1) found.push(text.data);
+      window.looked = (window.looked || 0) + 1;
+    }
+  }
+  return found;
+}"""
+
+
+def test_no_line_ends_before_a_unit(phone: Page) -> None:
+    for width in (360, 390, 430, 1280):
+        resize(phone, width, 844)
+        assert phone.evaluate(_BROKEN) == []
+    assert phone.evaluate("window.looked") > 200
 
 
 def test_a_phone_shows_who_has_it_worst_on_its_first_two_screens(phone: Page) -> None:

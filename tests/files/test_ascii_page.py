@@ -1,4 +1,4 @@
-"""A page is saved in ASCII, and says the same."""
+"""A page is saved in ASCII, with no line that ends before a unit, and says the same."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ import pytest
 
 from streamgauge.harness.judge.store import Store
 from streamgauge.reports import page
-from streamgauge.reports.html import ascii_page, ascii_script
+from streamgauge.reports.html import ascii_page, ascii_script, finished, unbroken
 from streamgauge.reports.material import gather
 from tests.support import any_streams
 
@@ -55,3 +55,30 @@ def test_every_script_that_may_run_is_the_one_that_the_page_allows(rendered: str
 
 def test_a_script_has_escapes_in_place_of_other_characters() -> None:
     assert ascii_script('a = "…é"') == 'a = "\\u2026\\u00e9"'
+
+
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [
+        ("<p>in 1.5 s and 0.724–1.22 s, at most 1.0 %</p>", ["1.5 s", "0.724–1.22 s", "1.0 %"]),
+        ("<p>with `--processes 4`, in 1 min 15 s</p>", ["--processes", "1 min", "15 s"]),
+        ("<p>12,345 ms, 3 streams, 5 MB/s, 7 min2, v1.2 s</p>", ["12,345 ms"]),
+        ('<p title="5 s">one-touch, a--b, /--c &#39; s</p>', []),
+        ("<title>5 s</title><style>a{b:5 s}</style><script>f(5 s)</script><svg><text>5 s</text></svg>", []),
+        ('<td class="n">5 s</td><select><option>5 s</option></select>', []),
+    ],
+)
+def test_a_number_stays_with_its_unit_and_an_option_whole(page: str, kept: list[str]) -> None:
+    marked = unbroken(page)
+    assert re.findall(r'<span class="whole">([^<]*)</span>', marked) == kept
+    assert re.sub(r'<span class="whole">([^<]*)</span>', r"\1", marked) == page
+
+
+def test_a_finished_page_says_the_same(rendered: str) -> None:
+    assert "".join(_texts(finished(rendered))) == "".join(_texts(rendered))
+    assert finished(rendered).isascii()
+    assert 'class="whole"' in finished(rendered)
+
+
+def _texts(page: str) -> list[str]:
+    return [each for each in _Read(page).read if isinstance(each, str)]

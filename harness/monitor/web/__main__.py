@@ -21,11 +21,12 @@ from streamgauge.harness.monitor.exposition.page import Page
 from streamgauge.harness.monitor.exposition.probes import NewProbes
 from streamgauge.harness.monitor.levels import labels_of
 from streamgauge.harness.monitor.process import say
-from streamgauge.harness.monitor.status import Reader
+from streamgauge.harness.monitor.status import Reader, Status
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.harness.monitor.web.connection import Connection
 from streamgauge.harness.unexpected import sentence
 from streamgauge.reports import status_page
+from streamgauge.reports.html import finished
 
 _BACKLOG = 64  # connections that are accepted in one turn of the loop
 _EXPORTED_EVERY = 15.0  # seconds
@@ -57,12 +58,16 @@ def _serve(config: Config, db: str, address: str) -> None:
             exporting.join(15.0)
 
 
+def _page(status: Status) -> str:
+    return finished(status_page.render(status))
+
+
 def _listen(config: Config, db: str, targets: dict[str, dict[str, str]], address: Address, token: str | None) -> None:
     """Until a signal."""
     with MonitorStore.open(db) as store, MonitorStore.open(db) as for_page, _bound(address) as listening:
         reader = Reader(store)
         status_page.render(reader.read())  # reads the days that are over, so that the first visitor need not wait
-        served = Served(reader, Page(for_page, targets), status_page.render, config.monitor.every / 1e9, token)
+        served = Served(reader, Page(for_page, targets), _page, config.monitor.every / 1e9, token)
         settings = uvicorn.Config(
             app(served), http=Connection, ws="none", log_level="error", access_log=False, server_header=False,
             backlog=_BACKLOG, timeout_keep_alive=5, timeout_graceful_shutdown=1, lifespan="off",
