@@ -25,32 +25,35 @@ class Person(StreamUser):
 
     @task
     def begin(self):
-        began.append((time.monotonic() - let_in, self.number))
+        self.environment.began.append((time.monotonic() - self.environment.let_in, self.number))
 
     def on_start(self):
-        self.number = order.index(self)
+        self.number = self.environment.order.index(self)
 
 class Listed(Person):
     def __init__(self, environment):
         super().__init__(environment)
-        order.append(self)
+        environment.order.append(self)
 
 class Crowd(Spike):
     pass
 
-told = []
-for shape in (None, None, Crowd()):
-    began, order = [], []
+def let_in(shape):
     environment = Environment(user_classes=[Listed], shape_class=shape)
+    environment.began, environment.order = [], []
     site = Site.of("http://127.0.0.1:1", Target(), RunClock.starting_at(time.time_ns()))
     assign(environment, Assignment("s", 11372, "w", site, print))
     runner = environment.create_local_runner()
-    let_in = time.monotonic()
+    environment.let_in = time.monotonic()
     for _ in range(8):
         runner.spawn_users({"Listed": 1})
-    gevent.sleep(1.3)
-    runner.user_greenlets.kill()
-    told.append(began)
+    return environment
+
+at_once = [let_in(shape) for shape in (None, None, Crowd())]
+gevent.sleep(1.3)
+for environment in at_once:
+    environment.runner.user_greenlets.kill()
+told = [environment.began for environment in at_once]
 print(json.dumps(told))
 """
 
