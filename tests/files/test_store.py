@@ -1,7 +1,8 @@
 """The database: rows come back as they were stored, and a fault of a file is an error of one line."""
 
-import shutil
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from threading import Barrier, Thread
@@ -253,25 +254,34 @@ def test_a_database_without_a_run_says_so(tmp_path: Path) -> None:
 def test_a_database_whose_maker_was_killed_at_any_moment_holds_no_run_and_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    making, left, connect = tmp_path / "made", tmp_path / "left", connection.connect
+    making, connect = tmp_path / "made", connection.connect
     making.mkdir()
+    moments: Counter[tuple[tuple[str, bytes], ...]] = Counter()  # the files as each statement found them
 
     def watched(path: Path, mode: str) -> Database:
         found = connect(path, mode)
-        found.conn.set_trace_callback(lambda _: shutil.copytree(making, left / str(len(list(left.iterdir())))))
+        found.conn.set_trace_callback(lambda _: moments.update([tuple(files(making))]))
         return found
 
-    left.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(connection, "connect", watched)
         Store.create(making / "one.db").close()
-    moments = list(left.iterdir())
-    assert len(moments) > 20
-    for folder in moments:
+    assert moments.total() > 20
+    assert len(moments) > 3  # what differs is tried, once
+    for number, left in enumerate(moments):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, content in left:
+            (folder / name).write_bytes(content)
         with pytest.raises(StoreError, match="holds no run yet"), Store.open(folder / "one.db") as store:
             store.run()
         with Store.create(folder / "one.db") as store:
             assert store.runs() == []
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Their names and what is in them."""
+    return ((path.name, path.read_bytes()) for path in sorted(folder.iterdir()))
 
 
 def test_a_database_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
