@@ -7,13 +7,14 @@ import secrets
 
 from sqlite_utils import Database, Migrations
 
+from streamgauge.harness.judge.store.schema import unknown_to
+
 _MIGRATIONS = Migrations("streamgauge-monitor")
 
 
 def unknown_migration(database: Database) -> str | None:
     """The name of an applied migration that this version does not know; None if it knows all of them."""
-    known = {migration.name for migration in _MIGRATIONS.pending(Database(memory=True))}
-    return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
+    return unknown_to(_MIGRATIONS, database)
 
 
 def needs_migration(database: Database) -> bool:

@@ -3,6 +3,7 @@
 A migration that has been released never changes. docs/reference/database.md describes the tables.
 """
 
+from functools import cache
 from typing import Any
 
 from sqlite_utils import Database, Migrations
@@ -60,9 +61,18 @@ def migrate(database: Database) -> None:
 
 def unknown_migration(database: Database) -> str | None:
     """The name of an applied migration that this version does not know; None if it knows all of them."""
+    return unknown_to(_MIGRATIONS, database)
+
+
+def unknown_to(migrations: Migrations, database: Database) -> str | None:
+    """The name of an applied migration of this set that is not among these; None if all are."""
+    return next((each.name for each in migrations.applied(database) if each.name not in _names(migrations)), None)
+
+
+@cache
+def _names(migrations: Migrations) -> frozenset[str]:
     empty = Database(memory=True, execute_plugins=False)  # plugins: it would search all installed packages for them
-    known = {migration.name for migration in _MIGRATIONS.pending(empty)}
-    return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
+    return frozenset(each.name for each in migrations.pending(empty))
 
 
 # The columns of m001, which every file has.
@@ -108,8 +118,7 @@ def fault(database: Database) -> str | None:
     if triggers is not None:
         return f"it has a trigger, {str(triggers[0])[:100]!r}"
     for name, columns in tables.items():
-        missing = columns.keys() - database.table(name).columns_dict.keys()
-        if missing:
+        if missing := columns.keys() - {column for _, column, *_ in database.execute(f"PRAGMA table_info({name})")}:
             return f"its table {name} has no column {', '.join(sorted(missing))}"
     return None
 
