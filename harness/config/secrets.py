@@ -19,6 +19,7 @@ from streamgauge.harness.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _KEY = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
+_BARE = re.compile(r"(?:[\w-]+\s+)?\$([A-Z_][A-Z0-9_]*)")  # a variable as a shell has it, which is not filled in here
 _SCHEME = re.compile(r"([\w-]+)\s+(\S+)\Z")  # as in `Bearer 1234`
 _TOO_SHORT = (
     f"has fewer than {SHORTEST} characters, so it could not be blotted out where a server repeats it; "
@@ -192,6 +193,9 @@ def _holds_short_key(value: str) -> bool:
 
 
 def _fill_all(place: str, headers: Mapping[str, str], variables: Variables) -> dict[str, str]:
+    for name, value in headers.items():
+        if bare := _BARE.fullmatch(value):
+            raise ConfigError(f"{place}.{name}: write ${{{bare[1]}}} with braces; ${bare[1]} would be sent as it is")
     filled: dict[str, str] = variables.fill(place, dict(headers))
     for name, value in filled.items():
         if _VARIABLE.search(headers[name]) and _KEY.search(name) and _holds_short_key(value):

@@ -92,6 +92,17 @@ def test_no_secrets_mask_nothing() -> None:
     assert Redaction(["", "short"]).blotted("a short one") == "a short one"
 
 
+@pytest.mark.parametrize("value", ["Bearer $KEY", "$KEY"])
+def test_a_variable_without_braces_is_a_mistake_and_not_a_key(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"target.headers.authorization: write \$\{KEY\} with braces"):
+        filled_headers(Target(headers={"authorization": value}), Variables({"KEY": "hunter22"}))
+
+
+@pytest.mark.parametrize("value", ["Bearer pa$KEY", "$1$abc", "Bearer ${KEY}"])
+def test_a_dollar_in_a_value_is_no_variable(value: str) -> None:
+    assert filled_headers(Target(headers={"x": value}), Variables({"KEY": "hunter22"}))
+
+
 def test_a_key_that_is_too_short_to_be_recognised_is_refused() -> None:
     target = Target(headers={"x-api-key": "${KEY}", "x-stage": "${STAGE}"})
     with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY has fewer than 8 characters"):
