@@ -17,6 +17,7 @@ from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.probe import first_config, saving, screen
+from streamgauge.harness.probe.complete import model_comment
 from streamgauge.harness.probe.recognising import PROTOCOLS, at_no_usual_path, nearness, recognised
 from streamgauge.harness.probe.trying import Result
 from streamgauge.harness.record.observation import Outcome
@@ -116,7 +117,10 @@ def _preset_of_prompt(name: str) -> str:
 def _key_header(protocol: str, variable: str) -> str:
     """ConfigError without such a variable; the message does not quote it, as it may be the key itself."""
     if variable not in os.environ:
-        raise ConfigError("--key takes the name of a variable of the environment, and there is none of the name given")
+        raise ConfigError(
+            "--key takes the name of a variable of the environment, and there is none of the name given: export it "
+            "first"
+        )
     return f"{_KEY_HEADERS.get(protocol, 'authorization: Bearer ')}${{{variable}}}"
 
 
@@ -164,7 +168,7 @@ def _write(result: Result, given: _Given, preset: str, *, force: bool) -> None:
     host = f"{endpoint.origin}{endpoint.base}"
     unproved = "" if working else f"the endpoint gave no complete answer ({probe.seen.outcome})"
     target = saving.with_variables(probe.target if working else given.target(given.protocol))
-    text = first_config.text(host, target, preset, unproved)
+    text = first_config.text(host, target, preset, model=model_comment(probe), unproved=unproved)
     parse(text.encode(), str(_FILE))
     saving.write(_FILE, text.encode(), new=not force)
     if working is not None:

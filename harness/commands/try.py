@@ -1,7 +1,6 @@
 # ruff: noqa: N999 - the file is called as its command is
 """`streamgauge try`: one question, and what came of it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import get_args
@@ -19,8 +18,8 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.probe import document, saving, screen
-from streamgauge.harness.probe.asking import Probe, reread
-from streamgauge.harness.probe.complete import answered_as, model_unsaid
+from streamgauge.harness.probe.asking import reread
+from streamgauge.harness.probe.complete import model_comment
 from streamgauge.harness.probe.trying import QUESTION, Result, Try, try_out
 from streamgauge.harness.record.observation import Outcome
 
@@ -120,22 +119,11 @@ def _save(path: Path, result: Result, config: Config, *, force: bool) -> bool:
         f"{probe.site.endpoint.origin}{probe.site.endpoint.base}",
         saving.with_variables(probe.target),
         config,
-        _no_model(probe),
+        model_comment(probe),
     )
     saving.write(path, text.encode(), new=not force)
     output.warn(f"{path}: written")
     return True
-
-
-def _no_model(probe: Probe) -> str:
-    """A comment for the saved file if nobody named a model: the default is the name of our own reference server."""
-    if not model_unsaid(probe):
-        return ""
-    name = answered_as(probe)
-    if name == probe.target.model:
-        return ""
-    told = "" if name is None else f", and the server answered as {json.dumps(name)}"
-    return f'# model = "…"  # nobody named one, so that {json.dumps(probe.target.model)} was asked for{told}\n'
 
 
 def _exit_code(result: Result, *, saved: bool) -> int:

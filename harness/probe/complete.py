@@ -1,5 +1,6 @@
 """What to look at although the answer is complete: what the config leaves unsaid. Pure."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -86,6 +87,17 @@ def model_unsaid(probe: Probe) -> bool:
     if probe.target.model != Target().model or probe.site.request_format.content_type is None:
         return False
     return probe.site.request_format.json(probe.prompt).get("model") == probe.target.model
+
+
+def model_comment(probe: Probe) -> str:
+    """In place of the model in a config that is written, if nobody named one; "" otherwise."""
+    if not model_unsaid(probe):
+        return ""
+    name = answered_as(probe)
+    if name == probe.target.model:
+        return ""
+    told = "" if name is None else f", and the server answered as {json.dumps(name)}"
+    return f'# model = "…"  # nobody named one, so that {json.dumps(probe.target.model)} was asked for{told}\n'
 
 
 def answered_as(probe: Probe) -> str | None:

@@ -26,10 +26,14 @@ _HINTS = """\
 """
 
 
-def text(host: str, target: Target, preset: str, unproved: str = "") -> str:
-    """The file. `host`: the endpoint's URL without secrets. `unproved`: why it is; "" for a target that answered."""
+def text(host: str, target: Target, preset: str, *, model: str = "", unproved: str = "") -> str:
+    """The file. `host`: the endpoint's URL without secrets. `unproved`: why it is; "" for a target that answered.
+
+    `model`: a comment in place of the model, if nobody named one; "" otherwise.
+    """
     found: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
-    written = {"protocol": target.protocol, "model": target.model, "max_tokens": target.max_tokens, **found}
+    named = {} if model else {"model": target.model}
+    written = {"protocol": target.protocol, **named, "max_tokens": target.max_tokens, **found}
     head = (
         f"# Written by `streamgauge init`; {f'NOT proved: {unproved}' if unproved else _PROVED}.\n"
         f"# The endpoint: {host}\n"
@@ -44,7 +48,8 @@ def text(host: str, target: Target, preset: str, unproved: str = "") -> str:
         "# A rule of your own takes the place of the preset's rule of the same figure; docs/reference/presets.md.\n"
         '# [[sla]]\n# rule = "p95(ttft) < 1.5s"\n'
     )
-    return "\n".join([head + lines.table("target", written), sla, _HINTS])
+    table = lines.table("target", written).replace("[target]\n", f"[target]\n{model}", 1)
+    return "\n".join([head + table, sla, _HINTS])
 
 
 def next_command(host: str) -> str:

@@ -97,6 +97,13 @@ def test_the_protocol_is_recognised() -> None:
     assert load().target.protocol == "openai_chat"
 
 
+def test_a_model_that_nobody_named_is_a_comment_and_no_name_of_ours() -> None:
+    with scripted(openai()) as other:
+        assert init("--host", other.url, "--preset", "chat").exit_code == 0
+    assert '# model = "…"  # nobody named one, so that "reference" was asked for' in MADE.read_text()
+    assert not [line for line in MADE.read_text().splitlines() if line.startswith("model")]
+
+
 ONLY = {  # where each protocol answers, and with what
     "openai_responses": (
         b"/v1/responses",
