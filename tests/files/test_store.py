@@ -98,6 +98,15 @@ def test_streams_come_back_as_columns_and_what_was_not_observed_is_nan(tmp_path:
     assert streams.events.starts.tolist() == [0, 2, 2]
 
 
+@pytest.mark.parametrize(("ids", "found"), [([1, 2], "ab"), ([2, 1], "ba"), ([1, 9, 2], "a b"), ([9], " "), ([], "")])
+def test_texts_come_in_the_order_in_which_streams_are_asked_for(ids: list[int], found: str, tmp_path: Path) -> None:
+    stored = [observation([], replica=name) for name in "ab"]
+    with Store.open(database(tmp_path / "two.db", stored)) as store:
+        texts = store.texts(ids)
+    assert texts["replica"] == [name.strip() for name in found], "and are empty for a stream that is not there"
+    assert texts["request_id"] == [""] * len(ids)
+
+
 def test_a_selection_keeps_all_columns_equally_long(tmp_path: Path) -> None:
     mixed = [observation(user=f"User{i % 3}", output_tokens=i, labels={"n": str(i % 2)}) for i in range(100)]
     with Store.open(database(tmp_path / "one.db", mixed)) as store:

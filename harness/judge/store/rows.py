@@ -203,10 +203,10 @@ def texts_of(
     for name, column in zip(_TEXTS, texts, strict=True):
         if not are_only(column, str, type(None)) or max(map(len, filter(None, column)), default=0) > LONGEST_TEXT:
             _name_fault(name, numbers, column)
-    nothing = ("",) * len(_TEXTS)
-    found = {number: row for number, *row in rows}
-    by_name = zip(nothing, *(found.get(each, nothing) for each in ids), strict=True)
-    return {name: [text or "" for text in column[1:]] for name, column in zip(_TEXTS, by_name, strict=True)}
+    if numbers != (*ids,):  # some are missing, or they are not sorted
+        found, nothing = {number: row for number, *row in rows}, ("",) * len(_TEXTS)
+        texts = [*zip(*(found.get(each, nothing) for each in ids), strict=True)]
+    return {name: [text or "" for text in column] for name, column in zip(_TEXTS, texts, strict=True)}
 
 
 def _name_fault(name: str, numbers: Iterable[int], column: Iterable[Any]) -> None:
