@@ -131,19 +131,15 @@ def gather(
     picker = one_by_one.Picker()
     facet_collector = facets.Collector(*timeline_collector.bins)
 
-    def begin(first: Streams) -> list[str]:
-        # What the page is drawn with takes as long to import as the process that reads a large run takes to start.
-        importlib.import_module("streamgauge.reports.page")
-        return facet_collector.choose(first)
-
     def take(streams: Streams) -> None:
+        importlib.import_module("streamgauge.reports.page")  # the next streams of a large run are decoded meanwhile
         timeline_collector.take(streams)
         picker.take(streams)
         facet_collector.take(streams)
         counter_collector.take(streams)
         handover_collector.take(streams)
 
-    judgement = judge(store, run.id, rules, take, reader, begin)
+    judgement = judge(store, run.id, rules, take, reader, facet_collector.choose)
     if judgement.warm_up is not None:
         for streams in store.warm_up(run.id):
             timeline_collector.take_warm_up(streams)

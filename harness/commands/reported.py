@@ -31,7 +31,7 @@ def write(
         if aliases is not None and rules is not None:
             rules = [_redacted(rule, aliases) for rule in rules]
         material = gather(store, run_id, rules, reader)
-    from streamgauge.reports import page  # noqa: PLC0415 - `gather` imports it while it waits for another process
+    from streamgauge.reports import page  # noqa: PLC0415 - `gather` imports it while streams are being read
     from streamgauge.reports.html import finished  # noqa: PLC0415
 
     written = page.render(material) if aliases is None else page.render_redacted(material, aliases)

@@ -105,6 +105,15 @@ def _decoded_beside(store: Store, batch: int) -> list[Streams]:
         return list(decoded_ahead(batches))
 
 
+def test_what_is_done_meanwhile_is_done_once_and_before_the_first_batch(path: Path) -> None:
+    done: list[str] = []
+    with Store.open(path) as store:
+        for _ in decoded_ahead(store.streams("any", batch=_BATCH), lambda: done.append("meanwhile")):
+            done.append("batch")
+    assert done[0] == "meanwhile"
+    assert done.count("meanwhile") == 1 < done.count("batch")
+
+
 def _readers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():

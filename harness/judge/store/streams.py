@@ -177,10 +177,11 @@ def _unpacked(
     return Streams(ids, text, number, [blobs[slice(*each)] for each in itertools.pairwise([0, *ends])], source)
 
 
-def decoded_ahead(batches: Iterator[Streams]) -> Iterator[Streams]:
+def decoded_ahead(batches: Iterator[Streams], meanwhile: Callable[[], object] | None = None) -> Iterator[Streams]:
     """The same batches, decoded: a thread takes and decodes the next ones while the caller works on one.
 
-    The compiled decoder runs beside Python, because it does not hold Python's global lock.
+    The compiled decoder runs beside Python, because it does not hold Python's global lock. `meanwhile` is called when
+    the thread has begun.
     """
     rooms = arrivals.Rooms()
 
@@ -190,6 +191,8 @@ def decoded_ahead(batches: Iterator[Streams]) -> Iterator[Streams]:
 
     with ThreadPoolExecutor(1) as thread:
         coming = deque(thread.submit(decode) for _ in range(_AHEAD))
+        if meanwhile is not None:
+            meanwhile()
         while (decoded := coming.popleft().result()) is not None:
             yield from _once_decoded(*decoded, rooms)
             coming.append(thread.submit(decode))

@@ -147,12 +147,11 @@ def judge(
     streams_in_all = store.count(run.id)
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
     with measured_streams(store, run.id, streams_in_all) as batches:
-        if streams_in_all >= FEWEST_BESIDE:
-            statistics.prepare()  # the process that reads the batches is still starting
         first = list(itertools.islice(batches, 1))
         of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
         measurements = Measurements([*of_rules, *of_caller], reader)
-        for streams in decoded_ahead(map(measurements.arranged, itertools.chain(first, batches))):
+        arranged = map(measurements.arranged, itertools.chain(first, batches))
+        for streams in decoded_ahead(arranged, statistics.prepare if streams_in_all >= FEWEST_BESIDE else None):
             measured = measurements.take(streams)
             collector.take(streams)
             if run.measured_from is None:
