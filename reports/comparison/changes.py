@@ -117,8 +117,11 @@ def of_two_runs(before: Judgement, after: Judgement, settings: Regression) -> Co
             for metric, each in zip(gate.metrics, found, strict=True)
         ],
         notes=[
-            f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"
-            for name, judged in (("before", before), ("now", after))
+            *two_runs.only_on_one_side(before, after),
+            *(
+                f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"
+                for name, judged in (("before", before), ("now", after))
+            ),
         ],
     )
 

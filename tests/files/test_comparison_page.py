@@ -23,7 +23,7 @@ from streamgauge.reports.comparison.changes import Compared
 from streamgauge.reports.material import gather
 from tests.support.accepted import KIND, fill
 from tests.support.command import invoke
-from tests.support.record import MS, a_run, database, ttfts
+from tests.support.record import MS, a_run, database, observation, ttfts
 from tests.support.report_page import Page, empty
 
 HOSTILE = '</script><script>alert(1)</script>"onload=x\u202e'
@@ -202,3 +202,20 @@ def test_text_of_runs_and_baselines_stays_text(folder: Path) -> None:
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_compared() -> None:
     ended = invoke("compare", "gauge.db", "--baseline", "main", "-o", "nowhere/page.html")
     assert (ended.exit_code, "there is no folder nowhere" in ended.stderr) == (2, True)
+
+
+def test_a_metric_that_only_one_of_two_runs_has_is_named(folder: Path) -> None:
+    """As itl, of a server that no longer streams: it has no difference, and all that is left looks quicker."""
+    whole = [observation([("text", 200)]) for _ in range(80)]
+    with Store.create(folder / "gauge.db") as store:
+        for name, streams in (("streams", ttfts([200.0] * 80)), ("whole", whole)):
+            store.start_run(a_run(id=name, fingerprint=KIND))
+            store.append(name, streams)
+            store.finish_run(name, ended_ns=10_000 * MS, status="finished")
+    there = " ".join(
+        invoke("compare", "gauge.db", "--run", "streams", "--run", "whole", "-o", "page.html").output.split()
+    )
+    back = " ".join(invoke("compare", "gauge.db", "--run", "whole", "--run", "streams").output.split())
+    assert "only before, and in no stream now: itl," in there
+    assert "only now, and in no stream before: itl," in back
+    assert "nly before, and in no stream now: itl," in (folder / "page.html").read_text()

@@ -36,6 +36,20 @@ def differences(before: Judgement, after: Judgement) -> list[Difference]:
     return rows
 
 
+def only_on_one_side(before: Judgement, after: Judgement) -> list[str]:
+    """Sentences about metrics that one of the runs has, and the other has in no stream: no difference can show them."""
+    sentences = []
+    for here, one, there, other in (("before", before, "now", after), ("now", after, "before", before)):
+        lost = [
+            name
+            for name, seen in one.metrics.items()
+            if seen.n and not other.metrics[name].n and not METRICS[name].of_instrument
+        ]
+        if lost:
+            sentences.append(f"only {here}, and in no stream {there}: {', '.join(lost)}")
+    return sentences
+
+
 def _of_metric(name: str, before: Summary, after: Summary) -> Iterator[Difference]:
     for place, q in enumerate(("p50", "p95")):
         one, two = before.quantiles[place], after.quantiles[place]

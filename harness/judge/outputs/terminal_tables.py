@@ -31,6 +31,8 @@ def render_two_runs(before: Judgement, after: Judgement, console: Console | None
             changes(each.interval, each.unit),
         )
     console.print(table)
+    for sentence in two_runs.only_on_one_side(before, after):
+        console.print(safe(sentence))
 
 
 def render_history(history: History, console: Console | None = None) -> None:
