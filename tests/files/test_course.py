@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from streamgauge.harness.config.schema import Where
@@ -64,6 +65,16 @@ def test_an_answer_of_one_token_and_a_whole_answer_are_not_called_unstreamed(tmp
     found = measured(tmp_path, one, whole)
     assert found.totals().sum("unstreamed") == 0
     assert found.distribution("tpot", Where(answer="whole")).n == 0
+
+
+@pytest.mark.parametrize(("characters", "unstreamed"), [(12, 0), (90, 1)])
+def test_without_a_number_of_tokens_the_length_of_one_chunk_says_whether_it_is_a_whole_answer(
+    tmp_path: Path, characters: int, unstreamed: int
+) -> None:
+    one = observation([("text", 100)])
+    one = msgspec.structs.replace(one, characters=characters)
+    assert one.output_tokens is None
+    assert measured(tmp_path, one).totals().sum("unstreamed") == unstreamed
 
 
 def test_a_person_who_left_after_one_chunk_has_waited(tmp_path: Path) -> None:

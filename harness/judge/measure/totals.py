@@ -16,6 +16,7 @@ from streamgauge.harness.record.observation import DISCONNECTED, FAILURES, Outco
 
 _CACHED = ("cache_read_tokens", "cache_write_tokens")
 USAGE = ("input_tokens", "output_tokens", *_CACHED)
+_SEVERAL_TOKENS = 60  # characters that are more than one token, where the server tells no number
 LATE = 10_000_000  # ns from a stream's due time to its start: a generator that keeps up needs less
 
 
@@ -125,7 +126,9 @@ def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
 
 def _unstreamed(streams: Streams, _: Good) -> NDArray[Any]:
     """Which answers were to be streamed, and came at once. One token is an answer that cannot come otherwise."""
-    several = (streams.number["content_chunks"] > 1) | (streams.number["output_tokens"] > 1)
+    number = streams.number
+    several = (number["content_chunks"] > 1) | (number["output_tokens"] > 1)
+    several |= np.isnan(number["output_tokens"]) & (number["characters"] >= _SEVERAL_TOKENS)
     found: Mask = gaps.unstreamed(streams) & several & streams.streamed
     return found
 
@@ -192,7 +195,7 @@ SUMS: Mapping[str, Sum] = {
         Sum(
             "unstreamed",
             _unstreamed,
-            ("outcome", "events", "content_chunks", "output_tokens", "answer", *_RESUMED),
+            ("outcome", "events", "content_chunks", "output_tokens", "characters", "answer", *_RESUMED),
             of_course=True,
         ),
         Sum("late", lambda streams, _: streams.number["send_lag"] >= LATE, ("send_lag",)),
