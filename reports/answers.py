@@ -28,10 +28,13 @@ def answers(run: Material) -> tuple[Answer, ...]:
     """Empty for a run in which nothing came and nothing failed."""
     if run.judgement.metrics["ttft"].quantiles.p95 is None and not run.judgement.failures:
         return ()
-    whose = Answer("Is it the server, the link, or our tool?", _cause(run), "server")
+    worst = worst_off(run)
     if run.judgement.validity is Validity.INVALID:
-        return (whose,)
-    return (Answer("Who has it worst, and why?", worst_off(run), "latency", group_bars.draw(run)), whose)
+        worst = f"Seen, but not sure, since the run is invalid: {worst}"
+    return (
+        Answer("Who has it worst, and why?", worst, "latency", group_bars.draw(run)),
+        Answer("Is it the server, the link, or our tool?", _cause(run), "server"),
+    )
 
 
 def _cause(run: Material) -> str:

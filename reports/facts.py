@@ -57,14 +57,19 @@ class Shown(NamedTuple):
     percentiles: Table
 
 
+def rules_that_count(run: Material) -> Sequence[Verdict]:
+    """The verdicts of a run's rules; none if the run is invalid."""
+    return run.judgement.verdicts if run.judgement.verdict != "invalid" else []
+
+
 def parts(run: Material) -> Iterator[Shown]:
-    all_streams = run.judgement.totals.streams
+    all_streams, rules = run.judgement.totals.streams, rules_that_count(run)
     for facet in run.facets:
         yield Shown(
             kind=facet.kind,
             value=facet.value,
             told=f"Only {facet.kind.lower()} {facet.value}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
-            facts=(*of_latency(facet.metrics), *of_rates(facet.totals)),
+            facts=(*_latency_of_part(facet.metrics, rules), *of_rates(facet.totals)),
             picture=course_svg.of_facet(run, facet),
             percentiles=percentiles(f"{facet.kind} {facet.value}", facet.metrics),
         )
@@ -73,19 +78,50 @@ def parts(run: Material) -> Iterator[Shown]:
 def of_latency(
     metrics: Mapping[str, Summary], since: Since | None = None, rules: Sequence[Verdict] = ()
 ) -> Iterator[Fact]:
-    for name, title in _LATENCY.items():
-        summary = metrics[name]
-        asked = {rule.subject.aggregation for rule in rules if rule.figure == name and rule.where == Where()}
-        q = next((q for q in ("p95", "p99", "p50") if q in asked), "p95")  # the one that a rule is about
-        value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
-        n = some(summary.n, "gap" if METRICS_OF_ALL[name].pooled else "stream")
-        doubt = f"{_interval(interval, 'ms')}, {n}" if value is not None else n
-        if summary.failed:
-            doubt += f"; {summary.failed:,} never came"
-        if name == "longest_stall" and value is not None and value >= STALL_US / 1e3:
-            doubt += f"; {_READERS}"
-        subject = f"{q}({name})"
-        yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)
+    """Of all streams, with the verdicts of these rules."""
+    for name in _LATENCY:
+        q = _asked(name, rules)
+        fact = _fact(metrics[name], name, q, since)
+        judged = _judged(fact, f"{q}({name})", rules)
+        yield judged if judged.value != fact.value else _with_lost(judged, metrics[name])
+
+
+def _latency_of_part(metrics: Mapping[str, Summary], rules: Sequence[Verdict]) -> Iterator[Fact]:
+    """The same figures of a part of the streams, which these rules of all streams do not judge.
+
+    Where a rule asks for a figure, streams that never came count as in that rule.
+    """
+    for name in _LATENCY:
+        summary, q = metrics[name], _asked(name, rules)
+        fact, plain, gated = _fact(summary, name, q), getattr(summary.quantiles, q), getattr(summary.gated, q)
+        limits = [rule.limit for rule in _about(f"{q}({name})", rules)]
+        came = f"{fact.value} for those that came ({fact.doubt})" if summary.n else fact.doubt
+        if not limits or gated in {None, plain} or (gated == math.inf and plain is not None and plain > min(limits)):
+            yield _with_lost(fact, summary)
+        elif gated == math.inf:
+            yield replace(fact, value=f"{summary.failed:,} never came", doubt=came)
+        else:
+            lost = f"counting {summary.failed:,} never came"
+            yield replace(fact, value=figure(gated, summary.unit), doubt=f"{lost}; {came}")
+
+
+def _asked(name: str, rules: Sequence[Verdict]) -> str:
+    """The percentile that a rule is about, P95 if none is."""
+    asked = {rule.subject.aggregation for rule in rules if rule.figure == name and rule.where == Where()}
+    return next((q for q in ("p95", "p99", "p50") if q in asked), "p95")
+
+
+def _fact(summary: Summary, name: str, q: str, since: Since | None = None) -> Fact:
+    value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
+    n = some(summary.n, "gap" if METRICS_OF_ALL[name].pooled else "stream")
+    doubt = f"{_interval(interval, 'ms')}, {n}" if value is not None else n
+    if name == "longest_stall" and value is not None and value >= STALL_US / 1e3:
+        doubt += f"; {_READERS}"
+    return Fact(f"{q.upper()} {_LATENCY[name]}", figure(value, "ms"), doubt, _since(since, f"{q}({name})"))
+
+
+def _with_lost(fact: Fact, summary: Summary) -> Fact:
+    return replace(fact, doubt=f"{fact.doubt}; {summary.failed:,} never came") if summary.failed else fact
 
 
 def _interval(interval: Interval, unit: str) -> str:
@@ -106,7 +142,7 @@ def of_rates(totals: Totals, since: Since | None = None, rules: Sequence[Verdict
 
 def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     """With the verdict of the rule about this figure of all streams: the worst, if there are several."""
-    about = [rule for rule in rules if rule.subject.text.replace(" ", "") == subject and rule.where == Where()]
+    about = _about(subject, rules)
     if not about:
         return fact
     worst = min(about, key=lambda rule: WORST_FIRST.index(rule.status))
@@ -119,6 +155,10 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     judged = replace(_with_failures(fact, worst), rule=Mark(worst.status.value), limit=limit)
     only_lost = worst.observed == math.inf and (worst.plain is None or worst.came_in_time)
     return _lost(judged, worst) if only_lost and worst.status is not RuleStatus.MET else judged
+
+
+def _about(subject: str, rules: Sequence[Verdict]) -> list[Verdict]:
+    return [rule for rule in rules if rule.subject.text.replace(" ", "") == subject and rule.where == Where()]
 
 
 def _with_failures(fact: Fact, rule: Verdict) -> Fact:

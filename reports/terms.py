@@ -17,7 +17,7 @@ DEFINITIONS = {
     "95 % interval": "Where the true value lies, with 95 % confidence. More streams make it narrower.",
     "Error rate": "The share of the streams that failed: refused, cut off, timed out, empty, or with an error inside.",
     "Completion rate": "The share of the streams whose answer came whole, of those whose person stayed.",
-    "goodput": "The share of answers that kept every limit of [reader] good.",
+    "goodput": "The share of answers that kept every limit that [reader] of streamgauge.toml calls good.",
     "stall": "A reader of the answer has read all that came and has to wait in the middle of it.",
     "wire": "Before the emulated link: what the server delivered, without the phone’s network.",
     "coalesced": "Chunks that came in one piece. The time between them is unknown, so it counts as no ITL.",

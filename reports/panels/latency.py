@@ -115,6 +115,9 @@ def _table(run: Material, name: str) -> Table:
         ">P95",
         ">95 % interval of P95",
         ">P99",
+        ">Min",
+        ">Mean",
+        ">Max",
         ">n, gaps" if name == "itl" else ">n, streams",
     ]
     if whole.failed:
@@ -126,19 +129,20 @@ def _table(run: Material, name: str) -> Table:
 
 def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
     p50, p95, p99 = (figure(value, seen.unit) for value in seen.quantiles)
-    row = (name, p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, f"{seen.n:,}")
+    extremes = (figure(value, seen.unit) for value in (seen.min, seen.mean, seen.max))
+    row = (name, p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, *extremes, f"{seen.n:,}")
     if not with_failures:
         return row
     return (*row, f"{seen.failed:,}", *(figure_or_never(value, seen.unit) for value in seen.gated))
 
 
 def _without(run: Material) -> str:
-    """Why streams had no first token: `59 were left before it, 42 were still waiting when the run ended`."""
+    """Why streams had no first token: `59 left before it, 42 still waiting when the run ended`."""
     ttft = run.judgement.distributions["ttft"]
     left, waiting = int(run.judgement.totals.sum("gave_up")), int((ttft.elapsed >= 0).sum())
     ways = {
-        "were left before it": left,
-        "were still waiting when the run ended": waiting,
+        "left before it": left,
+        "still waiting when the run ended": waiting,
         "failed, or brought none": ttft.missing - left - waiting,
     }
     return ", ".join(f"{n:,} {way}" for way, n in ways.items() if n > 0)
@@ -153,13 +157,19 @@ def _notes(run: Material) -> tuple[str, ...]:
     failed, missing = judgement.metrics["ttft"].failed, judgement.metrics["ttft"].missing
     if missing:
         notes.append(
-            f"{some(missing, 'stream')} had no first token: {_without(run)}. They are left out of the plain figures."
+            f"{some(missing, 'stream')} had no first token: {_without(run)}. The plain figures are those of the others."
         )
     if failed:
         notes.append(
             f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
             "the first token, count as never. A percentile reads “never” if it falls on one of these streams."
         )
+    for rule in judgement.verdicts:
+        if rule.figure == "ttft" and not rule.where.selected() and rule.waiting:
+            notes.append(
+                f"{rule.rule} counts {some(rule.waiting, 'stream')} more as never: beyond its limit, and still waiting "
+                "when the run ended."
+            )
     keys = {part.key for part in judgement.parts}
     if "cache" in keys:
         notes.append("Prompt cache: whether the server reported prompt tokens that it had read from its cache.")
@@ -169,7 +179,7 @@ def _notes(run: Material) -> tuple[str, ...]:
         )
     if judgement.coalesced:
         share = figure(judgement.coalesced / judgement.totals.gaps, "ratio")
-        notes.append(f"{some(judgement.coalesced, 'gap')} ({share}) in no ITL: the chunks arrived together.")
+        notes.append(f"{some(judgement.coalesced, 'gap')} ({share}) are left out of ITL: the chunks arrived together.")
     if len({part.value for part in judgement.parts if part.key == "user"}) > MOST_ROWS // 2:
         notes.append(f"The charts show the {MOST_ROWS // 2} with the most streams; the tables have all.")
     return tuple(notes)

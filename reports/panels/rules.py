@@ -26,7 +26,7 @@ def draw(run: Material) -> Panel:
 
 def _lead(verdicts: list[Verdict], validity: Validity) -> str:
     if not verdicts:
-        return "No rules were given, so nothing was judged. Put them into the config under [[sla]]."
+        return "No rules were given, so nothing was judged. Put them into streamgauge.toml, under [[sla]]."
     n = {status: sum(verdict.status is status for verdict in verdicts) for status in WORST_FIRST}
     counts = [f"{n[status]} {status.value}" for status in WORST_FIRST if n[status]]
     none_counts = " The run is invalid, so none of them counts." if validity is Validity.INVALID else ""

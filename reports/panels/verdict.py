@@ -39,7 +39,7 @@ def draw(run: Material) -> Panel:
 
 def _facts(run: Material) -> tuple[Fact, ...]:
     judgement = run.judgement
-    rules = judgement.verdicts if judgement.verdict != "invalid" else []
+    rules = facts.rules_that_count(run)
     found = [
         *facts.of_latency(judgement.metrics, run.since, rules),
         *facts.of_rates(judgement.totals, run.since, rules),

@@ -152,7 +152,7 @@ def test_rules_on_the_course_of_answers_that_were_not_streamed_are_inconclusive(
     }
     assert result.reasons == [
         "100 of 100 streams brought the whole answer at once: "
-        "it was not streamed, and is in no itl, tpot or stall figure"
+        "it was not streamed, and is left out of ITL, TPOT and stalls"
     ]
     for name, text in everywhere(result).items():
         assert "it was not streamed" in text, name
@@ -185,10 +185,10 @@ def test_the_share_of_gaps_that_is_left_out_is_told(tmp_path: Path) -> None:
     assert (result.coalesced, result.totals.gaps) == (980, 990)
     assert result.reasons == [
         "100 % of reads held several chunks that arrived together: the server or a proxy sends them that way; "
-        "99.0 % of the gaps between chunks are in no itl for it"
+        "99.0 % of the gaps between chunks are left out of ITL for it"
     ]
     shown = everywhere(result)
     for name in ("terminal", "markdown"):
-        assert "980 of 990 gaps are in no itl: the chunks came together" in shown[name], name
+        assert "980 of 990 gaps are left out of ITL: the chunks came together" in shown[name], name
     with Store.open(tmp_path / "one.db") as store:
-        assert "980 gaps (99.0 %) in no ITL" in render(gather(store, "run-1"))
+        assert "980 gaps (99.0 %) are left out of ITL" in render(gather(store, "run-1"))

@@ -214,8 +214,8 @@ def test_a_busy_generator_comes_after_what_failed_unless_it_makes_the_run_invali
     assert [finding.id for finding in find(dataclasses.replace(seen, validity=Validity.INVALID))] == ids[::-1]
     words = {of: find(dataclasses.replace(seen, validity=of)) for of in Validity}
     limits = {of: next(each.sentence for each in told if each.id == ids[1]) for of, told in words.items()}
-    assert limits[Validity.VALID] == "The load generator is near its limit"
-    assert limits[Validity.DEGRADED] == limits[Validity.INVALID] == "The load generator is at its limit"
+    assert limits[Validity.VALID] == "It kept up, with little to spare"
+    assert limits[Validity.DEGRADED] == limits[Validity.INVALID] == "It did not keep up"
 
 
 def test_a_label_is_named_that_tells_two_kinds_apart() -> None:

@@ -85,8 +85,9 @@ def test_what_is_refused_at_a_time_is_told_with_it(since: float, until: float) -
 @pytest.mark.parametrize("share", [0.15, 0.3])
 def test_a_fixed_share_is_told_from_a_limit_of_the_load(share: float, status: int) -> None:
     finding = refused(faults.refused(share, status))
-    assert "a fixed share, whatever the load: look for a " in finding.advice
+    assert "a like share under any load: look for a " in finding.advice
     assert finding.certainty is Certainty.LIKELY
+    assert finding.sentence.count(" at 95 %)") == 2, "how sure each share is"
     assert [number.value for number in finding.evidence[2:]] == pytest.approx([share, share], rel=0.4)
 
 

@@ -48,7 +48,8 @@ def of_compared(row: Row) -> list[str]:
 
 def coalesced(judgement: Judgement) -> str:
     """How much `itl` leaves out, since the chunks came together."""
-    return f"{judgement.coalesced:,} of {some(judgement.totals.gaps, 'gap')} are in no itl: the chunks came together"
+    gaps = some(judgement.totals.gaps, "gap")
+    return f"{judgement.coalesced:,} of {gaps} are left out of ITL: the chunks came together"
 
 
 def failures(judgement: Judgement) -> list[str]:

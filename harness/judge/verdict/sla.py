@@ -332,7 +332,8 @@ def _conclude(rule: Rule, evidence: _Evidence) -> _Conclusion:
     unit, fewest = rule.subject.unit, rule.written.min_samples
     if observed is None:
         return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted}s to judge", evidence)
-    lost = f"; {never(failed, waiting, left)} and count as ∞: {_without(plain, unit)}" if failed else ""
+    count = "counts" if failed == 1 else "count"
+    lost = f"; {never(failed, waiting, left)} and {count} as ∞: {_without(plain, unit)}" if failed else ""
     if n < fewest:
         reason = f"{some(n, counted)}, and the rule asks for {fewest:,} (min_samples){lost}"
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))

@@ -224,7 +224,7 @@ def _stopped(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             max(each.share for each in lost) > STOPPED_INVALID,
             f"{named(evidence.run, _names(lost))} stood still for {longest(lost)}, for 50 ms or more at a time: "
-            f"what was due meanwhile came late",
+            f"streams, departures and timeouts that were due meanwhile came late",
             evidence.remedy(
                 "look for blocking code in the scenario, or ", {each.worker: each.seconds / 2 for each in lost}
             ),
@@ -334,7 +334,7 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
         yield (
             f"{figure(packed, 'ratio')} of reads held several chunks that arrived together: "
             f"the server or a proxy sends them that way; "
-            f"{figure(evidence.share_without_gap, 'ratio')} of the gaps between chunks are in no itl for it"
+            f"{figure(evidence.share_without_gap, 'ratio')} of the gaps between chunks are left out of ITL for it"
         )
     yield from _of_budget(run)
     yield from _of_content(evidence.totals, run.config.get("protocol"))
@@ -366,7 +366,7 @@ def _of_content(totals: Totals, protocol: object) -> Iterator[str]:
     if unstreamed:
         yield (
             f"{unstreamed:,} of {some(totals.streams, 'stream')} brought the whole answer at once: "
-            f"it was not streamed, and is in no itl, tpot or stall figure"
+            f"it was not streamed, and is left out of ITL, TPOT and stalls"
         )
     most_frequent = sorted(totals.oddities.items(), key=lambda each: (-each[1], each[0]))
     for what, streams in most_frequent[:MOST_ODDITIES]:

@@ -23,11 +23,11 @@ def cut_by_max_tokens(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="cut_by_max_tokens",
-        advice="This test cuts answers off at max_tokens: raise it in [target]",
+        advice="This test cuts answers off at max_tokens: raise it in [target] of streamgauge.toml",
         sentence=f"{100 * hits / n:.0f} % of the answers ended at max_tokens, a setting of this test",
         evidence=(Number("answers cut off", hits, ""), Number("complete answers", n, "")),
         meaning="E2E, duration and cost are those of the limit and not of the answers, and people get half a sentence",
-        change="Raise max_tokens in [target], unless your application asks for as few; or tell the model to be brief",
+        change="Raise max_tokens, unless your application asks for as few; or tell the model to be brief",
         source="https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons",
         certainty=Certainty.SURE,
     )
@@ -57,7 +57,7 @@ def empty_answers(evidence: Evidence) -> Finding | None:
         meaning="The server counts them as served, and the person sees nothing",
         change="Raise max_tokens: thinking used it up before the answer began"
         if cut > hits / 2
-        else "Check the content filter, stop sequences and the model’s template; for `custom`, [target.events] text",
+        else "Check the content filter, stop sequences and the model’s template; for `custom`, text in [target.events]",
         source="https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons",
         certainty=Certainty.SURE,
     )

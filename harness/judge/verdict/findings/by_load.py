@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,14 +41,23 @@ class Grows:
         return self.youden >= _SHARP
 
 
+class Share(NamedTuple):
+    hits: int
+    of: int  # > 0
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.of
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Streams are refused as often under little load as under much."""
 
     unit: str
-    middle: int  # the median of the load
-    below: float  # share that is refused
-    above: float
+    middle: int  # about the median of the load
+    below: Share  # that is refused
+    above: Share
 
 
 @dataclass(frozen=True)
@@ -128,9 +138,11 @@ def _fixed(loads: Sequence[_Load], refused: Mask) -> Fixed | None:
     varied = [load for load in loads if _varies(load)]
     if not varied or not all(_is_alike(load, refused) for load in loads):
         return None
-    middle = round(float(np.median(varied[0].column)))
-    is_above = varied[0].column >= middle
-    return Fixed(varied[0].unit, middle, _share(refused, ~is_above), _share(refused, is_above))
+    column = varied[0].column
+    values = np.unique(column)  # at least two, as it varies
+    middle = values[max(1, int(np.searchsorted(values, np.median(column))))]  # with some below
+    below, above = (Share(int(refused[each].sum()), int(each.sum())) for each in (column < middle, column >= middle))
+    return Fixed(varied[0].unit, round(float(middle)), below, above)
 
 
 def _varies(load: _Load) -> bool:

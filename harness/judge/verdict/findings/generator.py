@@ -31,7 +31,7 @@ def generator_near_limit(evidence: Evidence) -> Finding | None:
     return Finding(
         id="generator_near_limit",
         advice=f"{limit}: {what_helps}",
-        sentence=limit,
+        sentence="It kept up, with little to spare" if in_time else "It did not keep up",
         evidence=numbers,
         meaning="With more users, the generator’s own delays would be in the figures"
         if in_time

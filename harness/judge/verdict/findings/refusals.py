@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.figures import between, figure
+from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.arrays import Floats
-from streamgauge.harness.judge.verdict.findings.by_load import AtTimes, Fixed, Grows, pattern
+from streamgauge.harness.judge.verdict.findings.by_load import AtTimes, Fixed, Grows, Share, pattern
 from streamgauge.harness.judge.verdict.findings.chance import surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence, Sample
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
@@ -68,8 +69,7 @@ class _Refused:
                 fewer = f"{figure(below, 'ratio')} of those that met fewer than {begins:,} streams {unit}"
                 return f"{fewer}, {figure(above, 'ratio')} of the others"
             case Fixed(unit, middle, below, above):
-                fewer = f"{figure(below, 'ratio')} with fewer than {middle:,} streams {unit}"
-                return f"a fixed share, {fewer} and {figure(above, 'ratio')} with more"
+                return f"{_doubt(below)} with fewer than {middle:,} streams {unit}, {_doubt(above)} with more"
             case AtTimes(since, until):
                 return f"all between {since:,.0f} s and {until:,.0f} s of the run"
             case None:
@@ -86,8 +86,8 @@ class _Refused:
                 )
             case Fixed(unit, middle, below, above):
                 return (
-                    Number(f"refused with fewer than {middle:,} streams {unit}", below, "ratio"),
-                    Number("refused with as many or more", above, "ratio"),
+                    Number(f"refused with fewer than {middle:,} streams {unit}", below.value, "ratio"),
+                    Number("refused with as many or more", above.value, "ratio"),
                 )
             case AtTimes(since, until):
                 return Number("the first of them at", since, "s"), Number("the last at", until, "s")
@@ -105,6 +105,12 @@ class _Refused:
                 return Certainty.POSSIBLE
 
 
+def _doubt(share: Share) -> str:
+    """`16.9 % (12.9–21.5 at 95 %)`."""
+    interval = statistics.ratio_interval(share.hits, share.of)
+    return f"{figure(share.value, 'ratio')} ({between(interval, 'ratio')} at 95 %)"
+
+
 def rate_limited(evidence: Evidence) -> Finding | None:
     """HTTP 429 for at least 3 streams, and surely for one in a thousand (exact interval); its cause is by `pattern`."""
     refused = _refused(evidence, 429)
@@ -120,11 +126,11 @@ def rate_limited(evidence: Evidence) -> Finding | None:
             )
         case Fixed():
             cause = _Cause(
-                "HTTP 429 refuses a fixed share, whatever the load: look for a quota, a key, or a fault rule",
-                "A limit of the rate or of the streams at once would refuse more under more load. A fixed share is a "
+                "HTTP 429 refuses a like share under any load: look for a quota, a key, or a fault rule",
+                "A limit of the rate or of the streams at once would refuse more under more load. The same share is a "
                 f"quota that others use, too, a limit of single keys, or an injected fault; {_OTHERS}",
                 "Fewer --users would not help: compare refused with answered streams by their key "
-                "([target.credentials]), and look at the account’s quota and the gateway’s rules",
+                "([target.credentials] of streamgauge.toml), and look at the account’s quota and the gateway’s rules",
             )
         case AtTimes(since):
             cause = _Cause(
@@ -158,7 +164,7 @@ def overloaded(evidence: Evidence) -> Finding | None:
             )
         case Fixed():
             cause = _Cause(
-                "The server refuses a fixed share, whatever the load: look for a replica that is down, or a fault rule",
+                "The server refuses a like share under any load: look for a replica that is down, or a fault rule",
                 f"An overloaded server would refuse more under more load; {_OTHERS}",
                 "Ask the balancer which replicas are healthy, and compare refused with answered streams by address and "
                 "by `target.replica_header`",
