@@ -58,7 +58,8 @@ def _untold(timeline: Timeline) -> tuple[str, ...]:
     if not timeline.untold:
         return ()
     last = span(timeline.width * (len(timeline.starts) - timeline.told))
-    return (f"The TTFT of the last {last} is only in the table: {timeline.untold}, and the others are the quickest.",)
+    why = f"{timeline.untold}, and the others are the quickest"
+    return (f"The charts leave out the TTFT of the last {last}: {why}. The table has what there is of it.",)
 
 
 def _of_warm_up(warm_up: Course | None) -> tuple[str, ...]:
