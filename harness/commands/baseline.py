@@ -12,6 +12,7 @@ from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.noise import report_all
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.outputs import lines, save, terminal_tables
+from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -119,6 +120,8 @@ def remove(db: str, name: str, run_ids: Sequence[str]) -> None:
 )
 def export(db: str, name: str, config: str | None, output: str) -> None:
     """Write a baseline to a small file, to be committed or kept by CI."""
+    if output != "-":
+        check_place(output)
     with Store.open(db) as store:
         text = baseline.export(store, name, Gate.of(load(config).regression))
     if output == "-":

@@ -10,6 +10,7 @@ from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare import history
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.outputs import history_csv, lines, save, terminal_tables
+from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.wording import visible
 from streamgauge.reports import run_pages, trend
@@ -42,6 +43,8 @@ def command(
     """
     if reports and not output:
         raise click.UsageError("--reports is for the page: name its file with -o")
+    for path in {output, csv} - {None, "-"}:
+        check_place(str(path))
     links = run_pages.links(reports, str(output)) if reports else {}
     with Store.open(db) as store:
         runs_history = history.read(store, run_id, load(config).regression.margin)

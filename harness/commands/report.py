@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import click
 
 from streamgauge.harness.commands import click_options
+from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.second_process import started_early
 
 
@@ -27,6 +28,7 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
     The report is one self-contained file that opens without a network. With --redact it can be mailed outside: names of
     the scenario, its user classes, networks and behaviours stay.
     """
+    check_place(output)
     # A second process would read the tables themselves, with all that --redact leaves out.
     with nullcontext() if redacted else started_early(db) as second:
         from streamgauge.harness.commands import reported  # noqa: PLC0415 - takes as long as `second` takes to start
