@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import plotly.io
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from streamgauge.harness.judge.wording import visible
@@ -75,8 +76,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["inert"] = _inert
-    environment.filters["explained"] = lambda text: explained(visible(text))
+    environment.filters["explained"] = _explained
     return environment
+
+
+@pass_context
+def _explained(context: Context, text: str) -> Markup:
+    return explained(visible(text), context["explained_terms"])
 
 
 def _finalize(value: object) -> object:

@@ -68,8 +68,15 @@
   }, { rootMargin: "400px" });
   charts.forEach((chart) => near.observe(chart));
 
-  // The rest is drawn when there is nothing else to do, one at a time, so that scrolling finds it ready.
+  // When there is nothing else to do, the sections below the window are laid out and the other charts drawn, one at a
+  // time: scrolling finds them ready, and so does a picture of the whole page.
   const idle = window.requestIdleCallback || ((then) => setTimeout(then, 50));
+  const sections = all("main > section");
+  const layOutNext = () => {
+    const section = sections.shift();
+    if (section) section.style.contentVisibility = "visible";
+    idle(section ? layOutNext : drawNext);
+  };
   const drawNext = () => {
     const chart = charts.find((one) => !drawn.has(one));
     if (!chart) return;
@@ -77,7 +84,7 @@
     draw(chart);
     idle(drawNext);
   };
-  addEventListener("load", () => idle(drawNext));
+  addEventListener("load", () => idle(layOutNext));
   const drawAgain = () => [...drawn].filter((chart) => chart.clientWidth).forEach(draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 

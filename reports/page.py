@@ -95,6 +95,7 @@ def assemble(
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
         hashes=[_hash(text) for text in (bundle, *scripts) if text],
         terms=list(terms()),
+        explained_terms=set(),  # the template fills it
         version=__version__,
     )
 

@@ -20,9 +20,13 @@ DEFINITIONS = {
     "goodput": "The share of answers that kept every limit that [reader] of streamgauge.toml calls good.",
     "stall": "A reader of the answer has read all that came and has to wait in the middle of it.",
     "wire": "Before the emulated link: what the server delivered, without the phone’s network.",
-    "coalesced": "Chunks that came in one piece. The time between them is unknown, so it counts as no ITL.",
     "warm-up": "The first time of the run. Its streams are recorded and are in no figure.",
     "due": "When a stream should have begun. Latencies count from here, even if our generator began it late.",
+    "reader": "A person who reads at a steady pace what has come. [reader] of the config says how fast.",
+    "open streams": "Streams that were due and had not ended yet, at the same time.",
+    "margin": "A smaller change does not count as a regression.",
+    "error budget": "The share of probes that may be bad over the window of a service level.",
+    "burn rate": "The share of bad probes over the share that may be bad. At 1, the budget lasts for the window.",
     "Cost": "What the tokens that the server reported cost, by the prices of the config.",
 }
 
@@ -42,11 +46,12 @@ def terms() -> Iterator[Term]:
         yield Term(_id(name), name, definition)
 
 
-def explained(text: str) -> Markup:
-    """The text, escaped, with a button around each term that has a definition."""
+def explained(text: str, used: set[str]) -> Markup:
+    """The text, escaped, with a button around each term that has a definition; their names are added to `used`."""
     shown = Markup("")
     for place, part in enumerate(_TERM.split(text)):
         is_term = place % 2 == 1
+        used.update([part] if is_term else [])
         shown += (
             Markup('<button type="button" class="term" popovertarget="{}">{}</button>').format(_id(part), part)
             if is_term

@@ -42,7 +42,8 @@ def render(history: History, links: Mapping[str, str] | None = None) -> str:
     """One self-contained HTML page. `links`: the address of each run's report, by the run's id, where there is one."""
     newest = history.points[-1].run
     panels = [_head(history), _by_run(history, links or {}), by_day(history.days, "streams")]
-    return assemble(panels, newest.scenario, f"{some(len(history.points), 'run')} up to {newest.id}")
+    source = f"{some(len(history.points), 'run')} up to {newest.id}"
+    return assemble(panels, newest.scenario, source, kind="history")
 
 
 def _head(history: History) -> Panel:

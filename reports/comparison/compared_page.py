@@ -33,7 +33,8 @@ def render(compared: Compared) -> str:
     below = [row for row in compared.rows if row not in top]
     scenarios = sorted({shape.run.scenario for side in compared.sides for shape in side.shapes})
     runs = sum(len(side.runs) for side in compared.sides)
-    return page.assemble([_head(compared, top), *_panels(compared, below)], ", ".join(scenarios), some(runs, "run"))
+    panels = [_head(compared, top), *_panels(compared, below)]
+    return page.assemble(panels, ", ".join(scenarios), some(runs, "run"), kind="comparison")
 
 
 def render_gated(gated: Gated, material: Material, compared: Compared) -> str:

@@ -16,6 +16,7 @@ from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObse
 from streamgauge.reports.material import gather
 from streamgauge.reports.page import render
 from tests.support.record import database, judged, observation, ttfts
+from tests.support.report_page import Page
 
 ODD = "a token count that is not a whole number"
 EMPTY = "the answer ended as it should, but brought nothing (stop reason 'stop', 3 output tokens)"
@@ -191,4 +192,4 @@ def test_the_share_of_gaps_that_is_left_out_is_told(tmp_path: Path) -> None:
     for name in ("terminal", "markdown"):
         assert "980 of 990 gaps are left out of ITL: the chunks came together" in shown[name], name
     with Store.open(tmp_path / "one.db") as store:
-        assert "980 gaps (99.0 %) are left out of ITL" in render(gather(store, "run-1"))
+        assert "980 gaps (99.0 %) are left out of ITL" in Page(render(gather(store, "run-1"))).text

@@ -198,7 +198,7 @@ def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded
     assert "<figcaption>How long did the first token take over time?</figcaption>" in figure
     assert '<span class="key hole">most had none yet when the run ended</span>' in figure
     assert '<span class="key limit">limit of P95: 450 ms</span>' in figure
-    assert "The charts leave out the TTFT of the last 3 s: 36 of all 48" in html
+    assert "The charts leave out the TTFT of the last 3 s: 36 of all 48" in Page(html).text
     assert "and lowest at 0:07" not in html
     html, _ = rendered(tmp_path / "few.db", [*streams, *ends[::12]])
     assert '<rect class="hole"' not in html

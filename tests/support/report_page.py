@@ -50,6 +50,8 @@ class Page(HTMLParser):
         if tag == "script" and self.tags[-1][1].get("type") == "application/json":
             into = self.times if self.tags[-1][1].get("class") == "times" else self.figures
             into.append(json.loads(self.scripts.pop()))
+        if tag in {"td", "th"}:
+            self._rows[-1][-1] = self._rows[-1][-1].strip()
         if tag == "table":
             self.tables[self._caption] = self._rows
 
@@ -60,7 +62,7 @@ class Page(HTMLParser):
         elif inside != "style":
             self.text += data
         if inside in {"td", "th"}:
-            self._rows[-1][-1] += data.strip()
+            self._rows[-1][-1] += data
         if inside == "caption":
             self._caption += data
 
