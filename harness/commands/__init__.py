@@ -1,6 +1,7 @@
-"""The commands of `streamgauge`, one file for each. The first nine files are no commands.
+"""The commands of `streamgauge`, one file for each. The first ten files are no commands.
 
 click_options   options and arguments that several commands share
+numbers         options that are numbers within bounds
 rules_file      the --config of the commands that judge a run again
 alerting        what --alert does
 budget          what `noise` does with --budget

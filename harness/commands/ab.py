@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from streamgauge.harness.commands import click_options, pages
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.compare.series import Series, Turn, Work, sides, with_run_time
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
@@ -23,7 +24,7 @@ from streamgauge.harness.run import labels
 @click.argument("scenario")
 @click.option("--a", "a", required=True, metavar="URL", help="The endpoint of the known build.")
 @click.option("--b", "b", required=True, metavar="URL", help="The endpoint of the build that may be worse.")
-@click.option("--pairs", type=click.IntRange(1), default=6, show_default=True, help="Number of runs on each endpoint.")
+@click.option("--pairs", type=WholeNumber(1), default=6, show_default=True, help="Number of runs on each endpoint.")
 @click_options.of_every_run
 @click_options.page("Write the comparison as an HTML page to this file, such as page.html.")
 @click_options.of_run("json", "output", "inconclusive")

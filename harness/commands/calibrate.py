@@ -4,6 +4,7 @@ import click
 
 from streamgauge.harness import cores
 from streamgauge.harness.calibration import kept, measurement
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines, save
@@ -23,7 +24,7 @@ _MOST_LOADS = 10
 )
 @click.option(
     "--seconds",
-    type=click.IntRange(5, 600),
+    type=WholeNumber(5, 600),
     default=measurement.SECONDS,
     show_default=True,
     help="How long each number of streams is measured.",

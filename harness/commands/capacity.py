@@ -17,6 +17,7 @@ from streamgauge.harness.capacity.screen import Screen
 from streamgauge.harness.capacity.sequential import LOOKS
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands.numbers import Number, WholeNumber
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.errors import ConfigError
@@ -54,7 +55,7 @@ class _Ladder(click.ParamType[tuple[int, ...]]):
         return tuple(sorted(levels))
 
 
-class _Minutes(click.FloatRange):
+class _Minutes(Number):
     """NaN and ∞ would bound nothing."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -75,7 +76,7 @@ class _Minutes(click.FloatRange):
 )
 @click.option(
     "--at-least",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     metavar="N",
     help="Exit with 0 only if N users are proven, with 1 if N are too many.",
 )
@@ -93,19 +94,19 @@ class _Minutes(click.FloatRange):
 )
 @click.option(
     "--max-users",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=_MOST,
     show_default=True,
     help="Never more users than that; with --open, never more streams at once.",
 )
 @click.option(
     "--max-rate",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     help=f"With --open, never more streams per second than that.  [default: {_MOST_RATE}]",
 )
 @click.option(
     "--max-streams",
-    type=click.IntRange(LOOKS[0]),
+    type=WholeNumber(LOOKS[0]),
     help="End the search before so many streams have begun. One level takes 130 at least.",
 )
 @click.option("--max-minutes", type=_Minutes(0, min_open=True), help="End the search after so many minutes.")

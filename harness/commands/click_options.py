@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from streamgauge.harness.commands.numbers import Number, WholeNumber
 from streamgauge.harness.run.options import OPTIONS, Option, help_for_command
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -93,9 +94,9 @@ def _type(option: Option) -> Any:
     if option.or_word is not None:
         return _NumberOr(option.or_word, option.least)
     if option.least is not None:
-        return click.IntRange(option.least)
+        return WholeNumber(option.least)
     if option.above is not None:
-        return click.FloatRange(option.above, min_open=True)
+        return Number(option.above, min_open=True)
     return option.kind
 
 

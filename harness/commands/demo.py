@@ -6,6 +6,7 @@ import click
 
 import streamgauge
 from streamgauge.harness import programs
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.outputs import lines
@@ -17,7 +18,7 @@ _SHIPPED_CONFIG = Path(streamgauge.__file__).with_name("demo.toml")
 
 
 @click.command(name="demo")
-@click.option("--users", type=click.IntRange(1), default=60, show_default=True, help="Number of users.")
+@click.option("--users", type=WholeNumber(1), default=60, show_default=True, help="Number of users.")
 @click.option("--run-time", metavar="TIME", default="40s", show_default=True, help="How long to run.")
 @click.option(
     "--out", metavar="FOLDER", default="out", show_default=True, help="Where demo.db, demo.html and demo.json go."

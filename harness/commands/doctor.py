@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.config import secrets
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
@@ -61,7 +62,7 @@ def _way(ctx: click.Context, param: click.Parameter, text: str | None) -> Way | 
     "--origin", metavar="URL", help="The server itself, without the proxy: asked the same, with the same headers."
 )
 @click.option(
-    "--budget", type=click.IntRange(2, 1_000), default=30, show_default=True, help="How many requests may be sent."
+    "--budget", type=WholeNumber(2, 1_000), default=30, show_default=True, help="How many requests may be sent."
 )
 @click.option("--question", metavar="TEXT", default=QUESTION, help="In place of the short one that is asked.")
 @click.option(

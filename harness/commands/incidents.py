@@ -4,6 +4,7 @@ import time
 
 import click
 
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.monitor import incidents, listing
@@ -13,7 +14,7 @@ _SHOWN = 50
 
 @click.command(name="incidents")
 @click.argument("db")
-@click.option("--last", type=click.IntRange(1, 10_000), default=_SHOWN, show_default=True, help="So many, the newest.")
+@click.option("--last", type=WholeNumber(1, 10_000), default=_SHOWN, show_default=True, help="So many, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document with all that is known of them.")
 def command(db: str, last: int, as_json: bool) -> None:
     """List the incidents of a monitor's database, the newest first, each with its worst streams.

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from streamgauge.harness.commands import budget, click_options
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.compare.series import Series, Work, turns, with_run_time
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
@@ -21,7 +22,7 @@ from streamgauge.harness.run import labels
 @click.argument("scenario")
 @click_options.of_run("host", required=True)
 @click.option(
-    "--runs", type=click.IntRange(noise.FEWEST_RUNS), default=10, show_default=True, help="Number of equal runs."
+    "--runs", type=WholeNumber(noise.FEWEST_RUNS), default=10, show_default=True, help="Number of equal runs."
 )
 @click_options.of_every_run
 @budget.option

@@ -7,6 +7,7 @@ import click
 
 from streamgauge.harness import programs
 from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands.numbers import WholeNumber
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.launch import launch
 
@@ -20,7 +21,7 @@ _REPORTING = ("report", "json", "output")  # where a run's result goes
 @click_options.of_run("report", "all", "json", "output", "inconclusive")
 @click.option(
     "--repeat",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     help="Number of runs of the same work.  [default: 1; with --gate, until they are clear, at most 3 or the config's "
     "first_runs]",
 )

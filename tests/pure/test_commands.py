@@ -22,6 +22,16 @@ def test_the_list_has_every_command_with_the_first_sentence_of_its_own_help() ->
     assert {name: entry.get_short_help_str(200) for name, entry in main.commands.items()} == real
 
 
+def test_no_option_is_called_a_range() -> None:
+    """By click, `--users five` is not a valid integer range."""
+    modules = [
+        importlib.import_module(f"{commands.__name__}.{each.name}") for each in pkgutil.iter_modules(commands.__path__)
+    ]
+    options = [option for module in modules if hasattr(module, "command") for option in module.command.params]
+    assert len(options) > 50
+    assert [option.name for option in options if "range" in option.type.name] == []
+
+
 def test_a_command_has_its_own_help_and_a_group_its_own_commands() -> None:
     assert "DB" in invoke("judge", "--help").output
     context = click.Context(main)
