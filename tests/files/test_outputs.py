@@ -245,6 +245,12 @@ def test_a_comparison_can_be_written_in_every_format() -> None:
     assert "✗ regressed" in ElementTree.fromstring(badge.comparison(AGAINST)).attrib["aria-label"]
 
 
+def test_a_run_without_streams_has_no_tables_of_figures(tmp_path: Path) -> None:
+    shown = terminal.text(judged(tmp_path / "run.db", []))
+    assert "outcomes: no streams" in shown
+    assert not re.search(r"^(metric|rate) ", shown, re.MULTILINE)
+
+
 def test_a_comparison_without_rows_does_not_pass() -> None:
     invalid = replace(AGAINST, status=GateStatus.INVALID, reason="the generator was saturated", rows=[])
     (suite,) = ElementTree.fromstring(junit.comparison(invalid))

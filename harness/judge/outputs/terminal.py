@@ -94,6 +94,8 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
     metrics, rates = _metrics(judgement), _rates(judgement)
     chosen = [[row for row in rows if row[0] in figures] for rows in (metrics, rates)]
     for columns, rows in zip((cells.METRIC_COLUMNS, cells.RATE_COLUMNS), chosen, strict=True):
+        if not rows:  # a run without streams
+            continue
         table = table_of(*columns)
         for row in rows:
             table.add_row(*row)
