@@ -50,20 +50,21 @@ def check(failure: Failure) -> str:
     return _BY_OUTCOME.get(failure.outcome, "the server's log")
 
 
+_TARGET = "[target] of streamgauge.toml"
 _BY_STATUS = {
-    400: "what is sent, in [target]: model, body and omit",
-    401: "the key, in [target] headers",
-    403: "the key and what it may do, in [target] headers",
-    404: "path, protocol and model, in [target]",
-    405: "path and method, in [target]",
+    400: f"what is sent: model, body and omit in {_TARGET}",
+    401: f"the key: headers in {_TARGET}",
+    403: f"the key and what it may do: headers in {_TARGET}",
+    404: f"path, protocol and model in {_TARGET}",
+    405: f"path and method in {_TARGET}",
     413: "the length of the prompts",
-    422: "what is sent, in [target]: model, body and omit",
-    429: "the limit of the rate, or use several keys ([target.credentials])",
+    422: f"what is sent: model, body and omit in {_TARGET}",
+    429: "the limit of the rate, or use several keys ([target.credentials] of streamgauge.toml)",
 }
 _BY_OUTCOME: dict[str, str] = {
     Outcome.UNREACHABLE: "whether the server runs, and the --host",
-    Outcome.TIMED_OUT: "the server's load, and [target.timeouts]",
-    Outcome.TRUNCATED: "protocol and end, in [target]",
-    Outcome.MALFORMED: "protocol and [target.events]",
-    Outcome.EMPTY: "protocol, max_tokens and [target.events] text",
+    Outcome.TIMED_OUT: "the server's load, and [target.timeouts] of streamgauge.toml",
+    Outcome.TRUNCATED: f"protocol and end in {_TARGET}",
+    Outcome.MALFORMED: f"protocol in {_TARGET}, and [target.events]",
+    Outcome.EMPTY: f"protocol and max_tokens in {_TARGET}, and text in [target.events]",
 }

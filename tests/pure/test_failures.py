@@ -51,7 +51,7 @@ def test_a_run_is_hopeless_when_its_first_twenty_streams_fail_alike() -> None:
         said.append(live.hopeless or "")
     assert said[:-1] == [""] * 19
     assert said[-1].startswith("the first 20 streams all failed alike, refused: HTTP 401: ")
-    assert said[-1].endswith("; check the key, in [target] headers")
+    assert said[-1].endswith("; check the key: headers in [target] of streamgauge.toml")
 
 
 def test_streams_of_a_warm_up_can_be_hopeless_too() -> None:

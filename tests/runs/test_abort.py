@@ -83,7 +83,7 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
     assert ended.returncode == 1, ended.stdout + ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if "all failed alike" in line]
     assert "refused: HTTP 401" in line
-    assert "check the key, in [target] headers" in line
+    assert "check the key: headers in [target] of streamgauge.toml" in line
     assert "--keep-going runs on" in line
     document = json.loads((tmp_path / "run.json").read_text())
     assert (document["run"]["status"], document["verdict"]) == ("aborted", "missed")
