@@ -15,6 +15,7 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.compare.since_accepted import Since, since_accepted
+from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
@@ -80,6 +81,8 @@ class Timeline:
         streams, cut_off = (sum(counts[self.told :]) for counts in (self.streams, self.cut_off))
         if not cut_off:
             return ""
+        if cut_off == streams:
+            return f"none of the {some(streams, 'stream')} due then had a first token yet when the run ended"
         return f"{cut_off:,} of all {streams:,} streams due then had no first token yet when the run ended"
 
 

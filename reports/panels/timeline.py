@@ -58,7 +58,9 @@ def _untold(timeline: Timeline) -> tuple[str, ...]:
     if not timeline.untold:
         return ()
     last = span(timeline.width * (len(timeline.starts) - timeline.told))
-    why = f"{timeline.untold}, and the others are the quickest"
+    if not any(timeline.ttft.n[timeline.told :]):
+        return (f"The last {last} have no TTFT: {timeline.untold}.",)
+    why = f"{timeline.untold}, and those that had one are the quickest"
     return (f"The charts leave out the TTFT of the last {last}: {why}. The table has what there is of it.",)
 
 
@@ -268,6 +270,7 @@ def _tables(timeline: Timeline, completed: list[int] | None) -> tuple[Table, ...
                 received=warming.received,
                 streams=warming.streams,
                 failed={"": warming.failed},
+                cut_off=[0] * len(timeline.starts),  # counted in the measured time only
             ),
             [
                 bool(streams or gaps or came)
@@ -308,7 +311,7 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
                 f"{timeline.streams[place]:,}",
                 NONE if completed is None else f"{completed[place]:,}",
                 f"{failures[place]:,}",
-                *(figure(course[place], "ms") for course in (timeline.ttft.p50, timeline.ttft.p95)),
+                *(_first_token(timeline, place, course) for course in (timeline.ttft.p50, timeline.ttft.p95)),
                 *(figure(course[place], "ms") for course in (timeline.itl.p50, timeline.itl.p95)),
                 f"{timeline.itl.n[place]:,}",
                 *(figure(course[place], "ms") for course in (timeline.e2e.p50, timeline.e2e.p95)),
@@ -316,3 +319,9 @@ def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -
             )
         )
     return Table(f"Over time, by {span(timeline.width)}: {some(len(rows), 'row')}", tuple(columns), rows)
+
+
+def _first_token(timeline: Timeline, place: int, course: Sequence[float | None]) -> str:
+    """`430 ms`; `none yet` where all that could still come were waiting when the run ended."""
+    waits = timeline.cut_off[place] and not timeline.ttft.n[place]
+    return "none yet" if waits else figure(course[place], "ms")

@@ -205,6 +205,17 @@ def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded
     assert "and lowest at 0:07" in html
 
 
+def test_the_end_of_a_run_in_which_nobody_had_a_first_token_has_no_empty_figures(tmp_path: Path) -> None:
+    ends = [empty(Outcome.INTERRUPTED, due=1_000 * at) for at in (7, 8, 9) for _ in range(12)]
+    answered = [one for at in range(7) for one in ttfts([500.0] * 4, due=1_000 * at)]
+    html, _ = rendered(tmp_path / "run.db", [*answered, *ends])
+    told = "none of the 36 streams due then had a first token yet when the run ended"
+    assert f"The last 3 s have no TTFT: {told}." in Page(html).text
+    (table,) = [rows for caption, rows in Page(html).tables.items() if caption.startswith("Over time, by 1 s")]
+    first_tokens = [row[5:7] for row in table[1:]]
+    assert [cells == ["none yet", "none yet"] for cells in first_tokens] == [False] * 7 + [True] * 3
+
+
 def test_a_hole_in_the_course_is_shaded(tmp_path: Path) -> None:
     def course(*seconds: int) -> str:
         streams = [each for second in seconds for each in ttfts([500.0] * 30, due=1_000 * second)]
