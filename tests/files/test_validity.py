@@ -64,6 +64,24 @@ def test_stops_of_the_event_loop_count_by_the_time_that_they_took(
     assert [reason.startswith(said) for reason in result.reasons] == [True] * (validity is not Validity.VALID)
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "said"),
+    [
+        (0, "users paused up to 310 ms longer between their streams, and departures and timeouts came as late"),
+        (100, "streams, departures and timeouts that were due meanwhile came up to 310 ms late"),
+    ],
+)
+def test_a_generator_that_stood_still_says_what_came_late_and_by_how_much(
+    tmp_path: Path, arrivals: int, said: str
+) -> None:
+    samples = {"loop_stopped_ms": 310.0, "loop_lag_ms": 310.0, "arrivals": arrivals}
+    with Store.open(database(tmp_path / "one.db", GOOD)) as store:
+        for name, value in samples.items():
+            store.append("run-1", [], [("local", second * 1_000 * MS, name, value) for second in range(20)])
+        (reason,) = [each for each in judge(store).reasons if "stood still" in each]
+    assert f"for 50 ms or more at a time: {said}; " in f"{reason}; "
+
+
 def test_stops_in_a_run_of_an_older_version_are_at_least_its_longest_lags_and_collections(tmp_path: Path) -> None:
     late = with_vitals(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[250] * 11)
     assert (late.verdict, late.validity) == ("invalid", Validity.INVALID)

@@ -3,7 +3,7 @@
 docs/concepts/validity.md gives the reason for each limit at more length.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -224,11 +224,21 @@ def _stopped(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             max(each.share for each in lost) > STOPPED_INVALID,
             f"{named(evidence.run, _names(lost))} stood still for {longest(lost)}, for 50 ms or more at a time: "
-            f"streams, departures and timeouts that were due meanwhile came late",
+            f"{_came_late(evidence, _names(lost))}",
             evidence.remedy(
                 "look for blocking code in the scenario, or ", {each.worker: each.seconds / 2 for each in lost}
             ),
         )
+
+
+def _came_late(evidence: Evidence, workers: Sequence[str]) -> str:
+    """What these processes delayed, and by how much at most. A pause has no due time, so no `send_lag` shows it."""
+    lags = evidence.vitals[Vital.LOOP_LAG]
+    most = max((lag for worker, lag in zip(lags.worker, lags.value, strict=True) if worker in workers), default=None)
+    by = "" if most is None else f"up to {figure(float(most), 'ms')} "
+    if evidence.totals.sum(Vital.ARRIVALS):
+        return f"streams, departures and timeouts that were due meanwhile came {by}late"
+    return f"users paused {by}longer between their streams, and departures and timeouts came as late"
 
 
 def _starved(evidence: Evidence) -> Iterator[Fault]:
