@@ -101,7 +101,7 @@ def _latency_of_part(metrics: Mapping[str, Summary], rules: Sequence[Verdict]) -
         elif gated == math.inf:
             yield replace(fact, value=f"{summary.failed:,} never came", doubt=came)
         else:
-            lost = f"counting {summary.failed:,} never came"
+            lost = _counted(f"{summary.failed:,} never came", summary.failed)
             yield replace(fact, value=figure(gated, summary.unit), doubt=f"{lost}; {came}")
 
 
@@ -165,8 +165,13 @@ def _with_failures(fact: Fact, rule: Verdict) -> Fact:
     """The figure that the rule judged, where streams that never came count as infinitely late and make it higher."""
     if not rule.failed or rule.observed is None or rule.observed in {rule.plain, math.inf}:
         return fact
-    never = f"counting {rule.lost}; {fact.value} for those that came"
+    never = f"{_counted(rule.lost, rule.failed)}; {fact.value} for those that came"
     return replace(fact, value=figure(rule.observed, rule.unit), doubt=f"{never} ({fact.doubt})")
+
+
+def _counted(lost: str, n: int) -> str:
+    """`1 never came, and counts in it`: why a figure is higher than that of the streams that came."""
+    return f"{lost}, and {'counts' if n == 1 else 'count'} in it"
 
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:
