@@ -17,6 +17,7 @@ from streamgauge.harness.capacity.sequential import Outcome, Visit
 from streamgauge.harness.capacity.streams import Limit
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.capacity.visiting import Looked, Visits
+from streamgauge.harness.config.load import file_of
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.judge.measure.cost import cost_of, prices_of
 from streamgauge.harness.judge.measure.measurements import Measurements
@@ -120,7 +121,7 @@ class Hunt:
 def hunt(work: Work, plan: Plan, watch: Watch) -> Found:
     """Search. Mistaken if the run could not begin."""
     config, database = plan.config, work.options["db"]
-    judging = Judging(parse_all(config.sla), config.reader)
+    judging = Judging(parse_all(config.sla, file_of(work.options["config"])), config.reader)
     with driven(work, plan.guards.streams) as run:
         run.begin()
         with Store.open(database) as store:

@@ -1,6 +1,6 @@
 """The --config of the commands that judge a run again."""
 
-from streamgauge.harness.config.load import load
+from streamgauge.harness.config.load import file_of, load
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 
@@ -10,4 +10,4 @@ def rules_and_reader(config: str | None) -> tuple[list[Rule], Reader] | tuple[No
     if config is None:
         return None, None
     settings = load(config)
-    return parse_all(settings.sla), settings.reader
+    return parse_all(settings.sla, file_of(config)), settings.reader

@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     """Read a config file. Without a path: ./streamgauge.toml if there is one, else the defaults."""
     if path is None and not os.path.lexists(_DEFAULT):
         return Config()
-    path = path or _DEFAULT
+    path = file_of(path)
     try:
         text = contents(path, _MOST_BYTES)
     except FileNotFoundError:
@@ -44,6 +44,11 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
     return parse(text, str(path))
+
+
+def file_of(path: str | os.PathLike[str] | None) -> str:
+    """The config file of this option, ./streamgauge.toml without one."""
+    return str(path or _DEFAULT)
 
 
 def parse(text: bytes, name: str = "streamgauge.toml") -> Config:

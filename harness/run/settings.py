@@ -9,7 +9,7 @@ import msgspec
 
 from streamgauge.harness.config import checks
 from streamgauge.harness.config.duration import Duration
-from streamgauge.harness.config.load import load
+from streamgauge.harness.config.load import file_of, load
 from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.schema import Config, Prices, ProtocolName
 from streamgauge.harness.config.secrets import filled_metrics, holds_key
@@ -70,7 +70,7 @@ def settings(options: Any) -> Settings:
             kinds.check_place(path)
     found = Settings(
         config=given,
-        rules=parse_all(given.sla),
+        rules=parse_all(given.sla, file_of(options.gauge_config)),
         labels=labels.parse(options.gauge_label or [], "--gauge-label"),
         seed=options.gauge_seed,
         client=options.gauge_client,

@@ -67,6 +67,7 @@ def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name:
         ("p95(ttft) < -5ms", "'-5ms' is not a limit"),
         ("p95(ttft) < nan", "'nan' is not a limit"),
         ("error_rate < 5", "error_rate is never above 100 %; did you mean 5%?"),
+        ("error_rate < 101%", "'error_rate < 101%': error_rate is never above 100 %"),
         ("error_rate < 1ms", "no unit 'ms' for error_rate; write 1% or 0.01"),
         ("output_tps > 500 tps", "it is in tokens/s, so write a plain number"),
         ("p95(ttft)", "is not a rule; write it like"),

@@ -60,11 +60,17 @@ class Rule(msgspec.Struct, frozen=True):
         )
 
 
-def parse_all(written: Iterable[Sla]) -> list[Rule]:
-    """The rules, presets expanded, without those of a preset that a later table replaces."""
+def parse_all(written: Iterable[Sla], file: str | None = None) -> list[Rule]:
+    """The rules, presets expanded, without those of a preset that a later table replaces.
+
+    RuleError, with the place in `file` if the rules are from a config file.
+    """
     rules: list[Rule] = []
-    for table in written:
-        own = [parse(each) for each in expanded([table])]
+    for place, table in enumerate(written):
+        try:
+            own = [parse(each) for each in expanded([table])]
+        except RuleError as fault:
+            raise RuleError(f"{file}: sla[{place}]: {fault}" if file else str(fault)) from None
         rules = [rule for rule in rules if not any(later.replaces(rule) for later in own)] + own
     return rules
 
@@ -116,7 +122,8 @@ def limit(text: str, written: str, name: str, unit_of_subject: str) -> float:
             raise RuleError(f"{text!r}: no unit {unit!r} for {name}; write 1% or 0.01")
         ratio = number / 100 if unit else number
         if ratio > 1:
-            raise RuleError(f"{text!r}: {name} is never above 100 %; did you mean {written.strip()}%?")
+            meant = "" if unit else f"; did you mean {written.strip()}%?"
+            raise RuleError(f"{text!r}: {name} is never above 100 %{meant}")
         return ratio
     if unit:
         raise RuleError(f"{text!r}: no unit {unit!r} for {name}; it is in {unit_of_subject}, so write a plain number")
