@@ -30,7 +30,7 @@ def answers(run: Material) -> tuple[Answer, ...]:
         return ()
     worst = worst_off(run)
     if run.judgement.validity is Validity.INVALID:
-        worst = f"Seen, but not sure, since the run is invalid: {worst}"
+        worst = f"Seen, but not sure, since the run is invalid: {worst[:1].lower()}{worst[1:]}"
     return (
         Answer("Who has it worst, and why?", worst, "latency", group_bars.draw(run)),
         Answer("Is it the server, the link, or our tool?", _cause(run), "server"),

@@ -68,7 +68,8 @@ def worst_off(run: Material) -> str:
     found = [worst for worst in (losing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
     told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
     if losing is None and (lost := " and ".join(filter(None, (failures(run), gave_up(run))))):
-        alike = f"No group stands out: {lost}."
+        surely = "surely " if any(map(_seem_apart, several)) else ""
+        alike = f"No group {surely}stands out: {lost}."
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
@@ -214,6 +215,12 @@ def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
     if low is None or high is None or low <= high or worst < best + MORE_LOST:
         return None
     return _Apart(worst - best, part, lambda _: _told_lost(run, part, worst, _others(part, known, "ratio")))
+
+
+def _seem_apart(parts: Sequence[Part]) -> bool:
+    """Whether some of these lost so many more streams that only their intervals may hold them together."""
+    shares = [lost(part.totals) / part.totals.ended for part in parts if part.totals.ended]
+    return max(shares, default=0.0) >= min(shares, default=0.0) + MORE_LOST
 
 
 def lost(totals: Totals) -> int:

@@ -205,9 +205,20 @@ def test_the_group_nearest_to_its_limit_is_named_although_it_is_not_noticeably_w
     )
 
 
+def test_groups_that_differ_within_their_intervals_do_not_surely_stand_out(tmp_path: Path) -> None:
+    def streams(user: str, answered: int, refused: int) -> list[StreamObservation]:
+        failed = [observation([], outcome=Outcome.REFUSED, user=user, network="none")] * refused
+        return [*ttfts([300.0] * answered, user=user, network="none"), *failed]
+
+    few = [*streams("Hurried", 7, 3), *streams("Reader", 10, 0)]
+    assert told(tmp_path / "few.db", few)[WORST] == "No group surely stands out: 3 of 20 streams failed."
+    alike = [*streams("Hurried", 20, 3), *streams("Reader", 20, 3)]
+    assert told(tmp_path / "alike.db", alike)[WORST] == "No group stands out: 6 of 46 streams failed."
+
+
 def test_an_invalid_run_is_not_sure_of_server_and_link(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", EVEN, instrument={"mistakes": ["the scenario's own code raised: KeyError"]})
-    assert found[WORST].startswith("Seen, but not sure, since the run is invalid: ")
+    assert found[WORST].startswith("Seen, but not sure, since the run is invalid: all streams are of one user")
     assert found[WHOSE].startswith("Our tool, or how it ran: the scenario's own code raised: KeyError")
 
 
