@@ -197,11 +197,15 @@ def free_port() -> int:
     """
     while True:
         port, taken = SystemRandom().randrange(20_000, 32_000), socket.socket(socket.AF_UNIX)
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        try:
             taken.bind(f"\0port {port} of streamgauge's tests")
-            _taken.append(taken)
-            probe.bind(("127.0.0.1", port))
-            return port
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            taken.close()
+            continue
+        _taken.append(taken)
+        return port
 
 
 def count(database: Path, table: str) -> int:
