@@ -83,7 +83,7 @@ def _theirs(run: Material) -> str:
     told += [f"{_FROZEN_BY[each.id]}: {each.sentence[:1].lower()}{each.sentence[1:]}." for each in frozen[:1]]
     if not frozen and (stalls := stall(run)):
         told.append(stalls)
-    whose = " of the others" if failed else " of the people who stayed" if gave_up(run) else ""
+    whose = " of the others" if failed else " of those who got a first token" if gave_up(run) else ""
     told.append(f"P95 TTFT{whose} is {figure(p95, 'ms')}; {parts}.")
     return " ".join(told)
 

@@ -28,7 +28,7 @@ _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
 _READERS = "as a reader waits: shorter than on the wire, since text that came before is read meanwhile"
 _LONGEST_REASON = 160  # characters
 _OF = {"error_rate": "that ended", "completion_rate": "whose person stayed"}
-_COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
+_COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Never came", ">P95 with these")
 
 
 def counted(totals: Totals) -> str:
@@ -69,24 +69,24 @@ def parts(run: Material) -> Iterator[Shown]:
             kind=facet.kind,
             value=facet.value,
             told=f"Only {facet.kind.lower()} {facet.value}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
-            facts=(*_latency_of_part(facet.metrics, rules), *of_rates(facet.totals)),
+            facts=(*_latency_of_part(facet.metrics, facet.totals, rules), *of_rates(facet.totals)),
             picture=course_svg.of_facet(run, facet),
             percentiles=percentiles(f"{facet.kind} {facet.value}", facet.metrics),
         )
 
 
 def of_latency(
-    metrics: Mapping[str, Summary], since: Since | None = None, rules: Sequence[Verdict] = ()
+    metrics: Mapping[str, Summary], totals: Totals, since: Since | None = None, rules: Sequence[Verdict] = ()
 ) -> Iterator[Fact]:
     """Of all streams, with the verdicts of these rules."""
     for name in _LATENCY:
         q = _asked(name, rules)
         fact = _fact(metrics[name], name, q, since)
         judged = _judged(fact, f"{q}({name})", rules)
-        yield judged if judged.value != fact.value else _with_lost(judged, metrics[name])
+        yield judged if judged.value != fact.value else _with_lost(judged, _never(name, metrics[name], totals))
 
 
-def _latency_of_part(metrics: Mapping[str, Summary], rules: Sequence[Verdict]) -> Iterator[Fact]:
+def _latency_of_part(metrics: Mapping[str, Summary], totals: Totals, rules: Sequence[Verdict]) -> Iterator[Fact]:
     """The same figures of a part of the streams, which these rules of all streams do not judge.
 
     Where a rule asks for a figure, streams that never came count as in that rule.
@@ -96,13 +96,14 @@ def _latency_of_part(metrics: Mapping[str, Summary], rules: Sequence[Verdict]) -
         fact, plain, gated = _fact(summary, name, q), getattr(summary.quantiles, q), getattr(summary.gated, q)
         limits = [rule.limit for rule in _about(f"{q}({name})", rules)]
         came = f"{fact.value} for those that came ({fact.doubt})" if summary.n else fact.doubt
+        never = _never(name, summary, totals)
         if not limits or gated in {None, plain} or (gated == math.inf and plain is not None and plain > min(limits)):
-            yield _with_lost(fact, summary)
+            yield _with_lost(fact, never)
         elif gated == math.inf:
-            yield replace(fact, value=f"{summary.failed:,} never came", doubt=came)
+            yield replace(fact, value=never, doubt=came)
         else:
-            lost = _counted(f"{summary.failed:,} never came", summary.failed)
-            yield replace(fact, value=figure(gated, summary.unit), doubt=f"{lost}; {came}")
+            doubt = f"{_counted(never, summary.failed)}; {came}"
+            yield replace(fact, value=figure(gated, summary.unit), doubt=doubt)
 
 
 def _asked(name: str, rules: Sequence[Verdict]) -> str:
@@ -120,8 +121,14 @@ def _fact(summary: Summary, name: str, q: str, since: Since | None = None) -> Fa
     return Fact(f"{q.upper()} {_LATENCY[name]}", figure(value, "ms"), doubt, _since(since, f"{q}({name})"))
 
 
-def _with_lost(fact: Fact, summary: Summary) -> Fact:
-    return replace(fact, doubt=f"{fact.doubt}; {summary.failed:,} never came") if summary.failed else fact
+def _never(name: str, summary: Summary, totals: Totals) -> str:
+    """How many streams count as infinitely late, of which some may have been left; "" if none."""
+    in_time = " in time" if name == "ttft" and totals.sum("gave_up") else ""
+    return f"{summary.failed:,} never came{in_time}" if summary.failed else ""
+
+
+def _with_lost(fact: Fact, never: str) -> Fact:
+    return replace(fact, doubt=f"{fact.doubt}; {never}") if never else fact
 
 
 def _interval(interval: Interval, unit: str) -> str:

@@ -68,23 +68,24 @@
   }, { rootMargin: "400px" });
   charts.forEach((chart) => near.observe(chart));
 
-  // When there is nothing else to do, the sections below the window are laid out and the other charts drawn, one at a
-  // time: scrolling finds them ready, and so does a picture of the whole page.
-  const idle = window.requestIdleCallback || ((then) => setTimeout(then, 50));
+  // After the load, the sections below the window are laid out and the other charts drawn, one at a time: scrolling finds
+  // them ready, and so does a picture of the whole page. Between two of them the page answers its reader. A browser that
+  // is asked for idle time waits up to 50 ms before each.
+  const soon = (then) => setTimeout(then, 0);
   const sections = all("main > section");
   const layOutNext = () => {
     const section = sections.shift();
     if (section) section.style.contentVisibility = "visible";
-    idle(section ? layOutNext : drawNext);
+    soon(section ? layOutNext : drawNext);
   };
   const drawNext = () => {
     const chart = charts.find((one) => !drawn.has(one));
     if (!chart) return;
     near.unobserve(chart);
     draw(chart);
-    idle(drawNext);
+    soon(drawNext);
   };
-  addEventListener("load", () => idle(layOutNext));
+  addEventListener("load", () => soon(layOutNext));
   const drawAgain = () => [...drawn].filter((chart) => chart.clientWidth).forEach(draw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 

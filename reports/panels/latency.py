@@ -121,7 +121,7 @@ def _table(run: Material, name: str) -> Table:
         ">n, gaps" if name == "itl" else ">n, streams",
     ]
     if whole.failed:
-        columns += [">Failed", ">P50 with failures", ">P95 with failures", ">P99 with failures"]
+        columns += [">Never came", ">P50 with these", ">P95 with these", ">P99 with these"]
     rows = [_row("all", whole, bool(whole.failed))]
     rows += [_row(f"{part.key} {part.value}", part.metrics[name], bool(whole.failed)) for part in judgement.parts]
     return Table(f"{_TITLES[name]} of what was observed", tuple(columns), rows)
@@ -161,7 +161,7 @@ def _notes(run: Material) -> tuple[str, ...]:
         )
     if failed:
         notes.append(
-            f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
+            f"With these, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
             "the first token, count as never. A percentile reads “never” if it falls on one of these streams."
         )
     for rule in judgement.verdicts:

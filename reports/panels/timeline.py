@@ -85,8 +85,9 @@ def _lead(timeline: Timeline) -> str:
     with_users = ""
     if timeline.users:
         with_users = f", with {some(round(timeline.users[timeline.starts.index(worst_at)]), 'user')}"
+    of = f", where {enough:,} or more streams tell it," if any(0 < n < enough for n in ttft.n) else ""
     return (
-        f"P95 TTFT was highest at {clock(worst_at)} ({figure(worst, 'ms')}{with_users}) "
+        f"P95 TTFT{of} was highest at {clock(worst_at)} ({figure(worst, 'ms')}{with_users}) "
         f"and lowest at {clock(best_at)} ({figure(best, 'ms')})."
     )
 

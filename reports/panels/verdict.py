@@ -41,7 +41,7 @@ def _facts(run: Material) -> tuple[Fact, ...]:
     judgement = run.judgement
     rules = facts.rules_that_count(run)
     found = [
-        *facts.of_latency(judgement.metrics, run.since, rules),
+        *facts.of_latency(judgement.metrics, judgement.totals, run.since, rules),
         *facts.of_rates(judgement.totals, run.since, rules),
     ]
     if (cost := judgement.cost) is not None:

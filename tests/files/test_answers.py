@@ -86,7 +86,7 @@ def test_people_who_gave_up_have_it_worse_than_people_who_waited(tmp_path: Path)
         "User class Hurried: 85.7 % of its people gave up before the first token, 60 of 70 (user "
         "class Reader: 0 %); of all people who got a first token, half waited 9.09 s or longer."
     )
-    assert found[WHOSE].startswith("P95 TTFT of the people who stayed is ")
+    assert found[WHOSE].startswith("P95 TTFT of those who got a first token is ")
 
 
 def test_a_group_that_lost_streams_in_two_ways_says_both(tmp_path: Path) -> None:

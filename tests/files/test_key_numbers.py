@@ -65,6 +65,8 @@ def test_a_chosen_part_counts_the_streams_that_never_came_as_the_rule_does(tmp_p
     assert judged["3g"].split()[:5] == ["700", "ms", "2", "never", "came,"]
     assert judged["slow_4g"].split()[:2] == ["1.5", "s"], "beyond its limit by itself"
     assert tiles()["wifi"].split()[:2] == ["500", "ms"], "no rule asks for it"
+    streams = [*streams, *(empty(Outcome.CANCELLED, network="left") for _ in range(9))]
+    assert tiles("p95(ttft) < 1s", "p95(itl) < 1s")["left"].split()[:5] == ["9", "never", "came", "in", "time"]
 
 
 def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tmp_path: Path) -> None:

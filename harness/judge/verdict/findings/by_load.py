@@ -83,7 +83,8 @@ def pattern(evidence: Evidence, statuses: Sequence[int]) -> Grows | Fixed | AtTi
     (Fisher's exact test).
     """
     sample = evidence.sample
-    known = ~np.isnan(sample.http_status)  # the others never came to the server, or no answer came
+    # The others never came to the server, no answer came, or the run ended before they did.
+    known = ~np.isnan(sample.http_status) & ~sample.text["outcome"].are("interrupted")
     refused = np.isin(sample.http_status, statuses)[known]
     if not refused.any() or refused.all():
         return None

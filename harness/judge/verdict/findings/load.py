@@ -1,5 +1,6 @@
 """What more load did: is the server at its limit, do requests queue, or is all of it slower?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,12 +107,21 @@ def _are_full(evidence: Evidence) -> bool:
 
 
 def _under_way(evidence: Evidence) -> str:
-    """`, with only about 11 answers under way`, if their number hardly changes, as that of slots does."""
+    """`, with only about 11 answers generated at a time`, if their number hardly changes, as that of slots does."""
     if not _are_full(evidence):
         return ""
+    return f", with only about {some(round(_generated(evidence)), 'answer')} generated at a time"
+
+
+def _slots(evidence: Evidence) -> Iterator[Number]:
+    if _are_full(evidence):
+        yield Number("answers generated at a time, mean", _generated(evidence), "")
+
+
+def _generated(evidence: Evidence) -> float:
+    """How many streams receive their answer at a time, of all that are open: the mean near the peak."""
     course = evidence.course
-    under_way = course.receiving[course.open >= _AT_PEAK * course.open.max(initial=1)]
-    return f", with only about {some(round(float(under_way.mean())), 'answer')} under way"
+    return float(course.receiving[course.open >= _AT_PEAK * course.open.max(initial=1)].mean())
 
 
 def _slots_or_users(evidence: Evidence) -> str:
@@ -197,10 +207,10 @@ def queueing(evidence: Evidence) -> Finding | None:
     return Finding(
         id="queueing",
         advice=f"The server queues{_under_way(evidence)}: {_slots_or_users(evidence)}",
-        sentence=f"The first content came {grown.wait:.1f} times as late under more load, and the chunks after it as "
-        f"fast as before",
-        evidence=_numbers(grown),
-        meaning="Requests wait for a free slot; once they are served, they are served at full speed",
+        sentence=f"Among users and networks of one kind, the first content came {grown.wait:.1f} times as late under "
+        f"more load, and the chunks after it as fast as before",
+        evidence=(*_numbers(grown), *_slots(evidence)),
+        meaning="Requests wait for a free slot; once it is their turn, they are served as fast as under less load",
         change="Allow more answers at once (vLLM: --max-num-seqs; gunicorn: --workers, --threads), add replicas, or "
         f"refuse early with 429 and retry-after{_pace_at_its_limit(evidence)}",
         source=_QUEUE,
@@ -220,8 +230,8 @@ def saturation(evidence: Evidence) -> Finding | None:
     return Finding(
         id="saturation",
         advice="The server is saturated: add replicas, or admit fewer answers at once",
-        sentence=f"Under more load, the first content came {grown.wait:.1f} times as late and the chunks after it "
-        f"{grown.pace:.1f} times as far apart",
+        sentence=f"Among users and networks of one kind, more load made the first content {grown.wait:.1f} times as "
+        f"late, and put the chunks after it {grown.pace:.1f} times as far apart",
         evidence=_numbers(grown),
         meaning="All streams share what the server can compute, and it is used up: a longer queue would not help",
         change="Add replicas or faster hardware, use a smaller or quantised model, or admit fewer answers at once "

@@ -126,7 +126,7 @@ def rate_limited(evidence: Evidence) -> Finding | None:
             )
         case Fixed():
             cause = _Cause(
-                "HTTP 429 refuses a like share under any load: look for a quota, a key, or a fault rule",
+                "HTTP 429 refuses a like share under any load: look for a quota, a key, or an injected fault",
                 "A limit of the rate or of the streams at once would refuse more under more load. The same share is a "
                 f"quota that others use, too, a limit of single keys, or an injected fault; {_OTHERS}",
                 "Fewer --users would not help: compare refused with answered streams by their key "
@@ -164,7 +164,7 @@ def overloaded(evidence: Evidence) -> Finding | None:
             )
         case Fixed():
             cause = _Cause(
-                "The server refuses a like share under any load: look for a replica that is down, or a fault rule",
+                "The server refuses a like share under any load: look for a replica that is down, or an injected fault",
                 f"An overloaded server would refuse more under more load; {_OTHERS}",
                 "Ask the balancer which replicas are healthy, and compare refused with answered streams by address and "
                 "by `target.replica_header`",

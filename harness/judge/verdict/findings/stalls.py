@@ -158,13 +158,13 @@ def _of_single_streams(hits: int, n: int, lengths: Floats) -> Finding:
     length = figure(usual, "ms")
     return Finding(
         id="lone_stalls",
-        advice=f"A timer holds single answers up for {length} each: look for a timeout or back-off of that length",
-        sentence=f"{sentence}: {constant:,} of them for {length}, always the same",
+        advice=f"A timer seems to hold up single answers for {length}: look for a timeout or back-off of that length",
+        sentence=f"{sentence}: {'all' if constant == hits else f'{constant:,}'} of them for {length}, always the same",
         evidence=(*numbers, Number("of about the same length", constant, "")),
         meaning="Preemption, garbage collection and packet loss stop answers for times that differ. The same time "
         "again and again is a timer: a timeout and a retry, a health check, a fixed back-off; the whole server went on",
         change=f"Search the configuration of server, gateway and retrying clients for {length}: a timeout to a "
-        "backend or tool, a health check’s interval, a back-off without jitter. The log of then says what it waits for",
+        "backend or tool, a health check’s interval, a back-off without jitter. Its log of that time says more",
         source=_TIMERS,
         certainty=Certainty.LIKELY,
     )
