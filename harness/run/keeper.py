@@ -218,7 +218,8 @@ class Keeper:
 
     def _on_exit(self) -> None:
         """A scenario can call `sys.exit()` in the middle of a run: an exit code of 0 would look like a kept SLA."""
-        if not self._concluded.is_set():
+        # Inconclusive: a signal was told as "before the run began", and the run began before the process had ended.
+        if not self._concluded.is_set() and self._code is not Exit.INCONCLUSIVE:
             say("streamgauge: the scenario ended this process; its run has no end and no verdict")
             os._exit(Exit.MISTAKE)
         if self._code is not None:
