@@ -16,9 +16,8 @@ from streamgauge.harness.probe.keys import about_keys, of_keys
 from streamgauge.harness.probe.refusals import too_many
 from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, Pattern
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import SEVERAL_TOKENS, Outcome
 
-_LONG = 60  # characters that no model makes at once
 _MANY = 8  # content events from which on their arrival says whether something buffers
 _BROKEN = re.compile("^not HTTP|bytes in a row without|but the body is not")
 _RATE = re.compile(r"rate.?limit|\b429\b|quota|too many requests|resource.?exhausted", re.IGNORECASE)
@@ -264,7 +263,7 @@ def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     content = [event for event in events if event.content]
     if not probe.asked:
         return
-    if len(content) == 1 and probe.seen.characters >= _LONG and probe.seen.answer == "streamed":
+    if len(content) == 1 and probe.seen.characters >= SEVERAL_TOKENS and probe.seen.answer == "streamed":
         yield Advice(
             f"The whole answer, {probe.seen.characters:,} characters, came in one event: the server does not stream "
             "it. ttft is the time of the whole answer, and there is no itl. A filter of the answer or a guardrail may "

@@ -39,6 +39,7 @@ FAILURES = frozenset(Outcome) - ABANDONED - {Outcome.COMPLETED}
 DISCONNECTED = ABANDONED | {Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED}
 
 CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # the first of these ends the TTFT
+SEVERAL_TOKENS = 60  # characters that are more than one token, where the server tells no number
 _TEXT, _TOOL = KINDS.index(Kind.TEXT), KINDS.index(Kind.TOOL)
 
 

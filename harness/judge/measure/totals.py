@@ -12,11 +12,10 @@ from streamgauge.harness.judge.measure import gaps
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.measure.observe import time_per_token
 from streamgauge.harness.judge.store import Streams
-from streamgauge.harness.record.observation import DISCONNECTED, FAILURES, Outcome
+from streamgauge.harness.record.observation import DISCONNECTED, FAILURES, SEVERAL_TOKENS, Outcome
 
 _CACHED = ("cache_read_tokens", "cache_write_tokens")
 USAGE = ("input_tokens", "output_tokens", *_CACHED)
-_SEVERAL_TOKENS = 60  # characters that are more than one token, where the server tells no number
 LATE = 10_000_000  # ns from a stream's due time to its start: a generator that keeps up needs less
 
 
@@ -128,7 +127,7 @@ def _unstreamed(streams: Streams, _: Good) -> NDArray[Any]:
     """Which answers were to be streamed, and came at once. One token is an answer that cannot come otherwise."""
     number = streams.number
     several = (number["content_chunks"] > 1) | (number["output_tokens"] > 1)
-    several |= np.isnan(number["output_tokens"]) & (number["characters"] >= _SEVERAL_TOKENS)
+    several |= np.isnan(number["output_tokens"]) & (number["characters"] >= SEVERAL_TOKENS)
     found: Mask = gaps.unstreamed(streams) & several & streams.streamed
     return found
 

@@ -1,6 +1,5 @@
 """What more load did: is the server at its limit, do requests queue, or is all of it slower?"""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,20 +105,10 @@ def _are_full(evidence: Evidence) -> bool:
     return spread <= _STEADY * share * (1 - share) * float(open_streams.sum())
 
 
-def _under_way(evidence: Evidence) -> str:
-    """`, with only about 11 answers generated at a time`, if their number hardly changes, as that of slots does."""
+def _slots(evidence: Evidence) -> float | None:
+    """How many answers are generated at a time, the mean near the peak; None if it changes more than slots do."""
     if not _are_full(evidence):
-        return ""
-    return f", with only about {some(round(_generated(evidence)), 'answer')} generated at a time"
-
-
-def _slots(evidence: Evidence) -> Iterator[Number]:
-    if _are_full(evidence):
-        yield Number("answers generated at a time, mean", _generated(evidence), "")
-
-
-def _generated(evidence: Evidence) -> float:
-    """How many streams receive their answer at a time, of all that are open: the mean near the peak."""
+        return None
     course = evidence.course
     return float(course.receiving[course.open >= _AT_PEAK * course.open.max(initial=1)].mean())
 
@@ -202,14 +191,17 @@ def queueing(evidence: Evidence) -> Finding | None:
     grown = _grown(evidence)
     if grown is None or not _later(grown) or _slower(grown):
         return None
-    if grown.once and grown.wait < _GREW_MUCH and not _are_full(evidence):
+    slots = _slots(evidence)
+    if grown.once and grown.wait < _GREW_MUCH and slots is None:
         return None
+    only = "" if slots is None else f", with only about {some(round(slots), 'answer')} generated at a time"
+    in_numbers = () if slots is None else (Number("answers generated at a time, mean", slots, ""),)
     return Finding(
         id="queueing",
-        advice=f"The server queues{_under_way(evidence)}: {_slots_or_users(evidence)}",
+        advice=f"The server queues{only}: {_slots_or_users(evidence)}",
         sentence=f"Among users and networks of one kind, the first content came {grown.wait:.1f} times as late under "
         f"more load, and the chunks after it as fast as before",
-        evidence=(*_numbers(grown), *_slots(evidence)),
+        evidence=(*_numbers(grown), *in_numbers),
         meaning="Requests wait for a free slot; once it is their turn, they are served as fast as under less load",
         change="Allow more answers at once (vLLM: --max-num-seqs; gunicorn: --workers, --threads), add replicas, or "
         f"refuse early with 429 and retry-after{_pace_at_its_limit(evidence)}",
