@@ -7,7 +7,7 @@ from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.short_of_cores import is_here
 from streamgauge.harness.judge.verdict.validity import Validity
-from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.judge.wording import shortened, uncapitalised
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import group_bars
 from streamgauge.reports.material import Material
@@ -30,7 +30,7 @@ def answers(run: Material) -> tuple[Answer, ...]:
         return ()
     worst = worst_off(run)
     if run.judgement.validity is Validity.INVALID:
-        worst = f"Seen, but not sure, since the run is invalid: {worst[:1].lower()}{worst[1:]}"
+        worst = f"Seen, but not sure, since the run is invalid: {uncapitalised(worst)}"
     return (
         Answer("Who has it worst, and why?", worst, "latency", group_bars.draw(run)),
         Answer("Is it the server, the link, or our tool?", _cause(run), "server"),
@@ -80,7 +80,7 @@ def _theirs(run: Material) -> str:
     failed = failures(run)
     told = [f"{_whose_failure(run)}: {failed}, {_how(run)}."] if failed else []
     frozen = [finding for finding in judgement.findings if finding.id in _FROZEN_BY]
-    told += [f"{_FROZEN_BY[each.id]}: {each.sentence[:1].lower()}{each.sentence[1:]}." for each in frozen[:1]]
+    told += [f"{_FROZEN_BY[each.id]}: {uncapitalised(each.sentence)}." for each in frozen[:1]]
     if not frozen and (stalls := stall(run)):
         told.append(stalls)
     whose = " of the others" if failed else " of those who got a first token" if gave_up(run) else ""

@@ -95,14 +95,13 @@ def _latency_of_part(metrics: Mapping[str, Summary], totals: Totals, rules: Sequ
         summary, q = metrics[name], _asked(name, rules)
         fact, plain, gated = _fact(summary, name, q), getattr(summary.quantiles, q), getattr(summary.gated, q)
         limits = [rule.limit for rule in _about(f"{q}({name})", rules)]
-        came = f"{fact.value} for those that came ({fact.doubt})" if summary.n else fact.doubt
         never = _never(name, summary, totals)
         if not limits or gated in {None, plain} or (gated == math.inf and plain is not None and plain > min(limits)):
             yield _with_lost(fact, never)
         elif gated == math.inf:
-            yield replace(fact, value=never, doubt=came)
+            yield replace(fact, value=never, doubt=_came(fact) if summary.n else fact.doubt)
         else:
-            doubt = f"{_counted(never, summary.failed)}; {came}"
+            doubt = f"{_counted(never, summary.failed)}; {_came(fact)}"
             yield replace(fact, value=figure(gated, summary.unit), doubt=doubt)
 
 
@@ -172,8 +171,13 @@ def _with_failures(fact: Fact, rule: Verdict) -> Fact:
     """The figure that the rule judged, where streams that never came count as infinitely late and make it higher."""
     if not rule.failed or rule.observed is None or rule.observed in {rule.plain, math.inf}:
         return fact
-    never = f"{_counted(rule.lost, rule.failed)}; {fact.value} for those that came"
-    return replace(fact, value=figure(rule.observed, rule.unit), doubt=f"{never} ({fact.doubt})")
+    doubt = f"{_counted(rule.lost, rule.failed)}; {_came(fact)}"
+    return replace(fact, value=figure(rule.observed, rule.unit), doubt=doubt)
+
+
+def _came(fact: Fact) -> str:
+    """The figure of the streams that came, beside one in which others count."""
+    return f"{fact.value} for those that came ({fact.doubt})"
 
 
 def _counted(lost: str, n: int) -> str:
@@ -183,7 +187,7 @@ def _counted(lost: str, n: int) -> str:
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:
     """A figure that keeps its limit for all streams that came: what breaks the rule is how many never did."""
-    came = fact.doubt if rule.plain is None else f"{fact.value} for those that came ({fact.doubt})"
+    came = fact.doubt if rule.plain is None else _came(fact)
     return replace(
         fact, value=f"{rule.failed:,} never came{' in time' if rule.waiting or rule.left else ''}", doubt=came
     )

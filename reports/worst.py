@@ -22,7 +22,7 @@ from streamgauge.harness.judge.verdict.judgement import Part
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, evaluate
 from streamgauge.harness.judge.verdict.summary import Summary
-from streamgauge.harness.judge.wording import capitalised, shortened
+from streamgauge.harness.judge.wording import capitalised, shortened, uncapitalised
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material
@@ -72,9 +72,9 @@ def worst_off(run: Material) -> str:
         alike = f"No group {surely}stands out: {lost}."
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
-        return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
+        return " Also ".join([told[0], *map(uncapitalised, told[1:])])
     if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
-        return f"No group stands out: {frozen[0][:1].lower()}{frozen[0][1:]}."
+        return f"No group stands out: {uncapitalised(frozen[0])}."
     if over := _freezes(run):
         return f"No group stands out: {over}."
     return _nobody(run, several)

@@ -48,6 +48,11 @@ def capitalised(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
 
 
+def uncapitalised(text: str) -> str:
+    """With a small first letter, as after a colon; the others stay as they are."""
+    return f"{text[:1].lower()}{text[1:]}"
+
+
 def words(where: Where) -> str:
     """Which streams a rule selects: `network slow_4g, label phase warm`, or `all streams`."""
     selected = where.selected().items()
