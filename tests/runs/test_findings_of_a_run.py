@@ -6,7 +6,9 @@ from pathlib import Path
 from tests.support.command import HASTY, command, ends_after
 from tests.support.reference import reference_server
 
-OF_THE_MACHINE = {"generator_near_limit"}  # true of a machine that is busy with other tests
+# What a run may have beside these: true of a machine that is busy with other tests, or of every server with few slots
+# once as many answers are counted as the finding needs.
+ALSO_TRUE = {"generator_near_limit", "throughput_limit"}
 FULL = ("--preset", "exact", "--ttft", "50ms", "--itl", "5ms", "--tokens", "22", "--max-streams", "2")
 TARGET = "[target]\nmax_tokens = 200\n"
 
@@ -23,7 +25,7 @@ def test_a_run_has_the_findings_of_its_server_s_faults(tmp_path: Path) -> None:
             cwd=tmp_path,
         )  # fmt: skip
     told = {finding["id"]: finding for finding in json.loads((tmp_path / "run.json").read_text())["findings"]}
-    assert {*told} - OF_THE_MACHINE == {"queueing", "buffered", "rate_limited"}, ended.stdout
+    assert {*told} - ALSO_TRUE == {"queueing", "buffered", "rate_limited"}, ended.stdout
     assert "  rate_limited: " in ended.stdout
     refused = told["rate_limited"]["evidence"][0]
     assert refused["what"] == "streams with HTTP 429"
