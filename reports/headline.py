@@ -10,10 +10,9 @@ from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import words
-from streamgauge.reports.panel import figure_or_never, interval_of, sentence, span
+from streamgauge.reports.panel import figure_or_never, interval_of, sentence
 
 MOST_RULES = 4
-_LEAST_LONGER = 1.5  # times: a run that is hardly longer would hardly settle more
 
 
 def headline(judgement: Judgement, load: str) -> str:
@@ -43,9 +42,8 @@ def _judged(judgement: Judgement, load: str, alike: list[Verdict]) -> str:
     if judgement.verdict == "missed" and alike:
         return _missed(judgement, alike)
     if judgement.verdict == "inconclusive" and judgement.verdicts:
-        settled_by = _would_settle(alike, judgement.seconds)
         rules = f": {_listed([_unsettled(verdict) for verdict in alike])}" if alike else ""
-        return sentence(f"{judgement.reason}{rules}{settled_by}")
+        return sentence(f"{judgement.reason}{rules}")
     if judgement.verdict == "met":
         nearest = f". The nearest to its limit: {_told(judgement, max(alike, key=_used))}" if len(alike) > 1 else ""
         return sentence(f"with {load}, {judgement.reason}{nearest}")
@@ -107,17 +105,6 @@ def _told(judgement: Judgement, verdict: Verdict) -> str:
     # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.
     plain = figure_or_never(verdict.plain, verdict.unit)
     return f"{subject} was {plain} for those that came {limit}, and {lost}"
-
-
-def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
-    """How long a run at the same load they need, if this one took so many seconds; "" if that is not known of all."""
-    longer = [verdict.needed / verdict.n for verdict in verdicts if verdict.needed is not None and verdict.n]
-    if len(longer) < len(verdicts) or max(longer, default=0.0) <= 1:
-        return ""
-    most = max(*longer, _LEAST_LONGER)
-    them, needed = "it" if len(verdicts) == 1 else "them", span(most * seconds)
-    times = f"{most:.2g}" if most < 100 else f"{most:,.0f}"
-    return f". About {times} times as many streams would settle {them}: {needed} of the same load"
 
 
 def _unsettled(verdict: Verdict) -> str:

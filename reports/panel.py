@@ -210,13 +210,3 @@ def whole_steps(most: int) -> int:
     """The tick step of an axis of counts up to `most`: 1, 2 or 5 times a power of ten, for about five ticks."""
     size = int(10 ** max(0, len(str(most)) - 1))
     return next(step for step in (size // 5, size // 2, size, 2 * size) if step and most <= 6 * step)
-
-
-def span(seconds: float) -> str:
-    """`42 s`, `2 min 5 s`, `3 h 20 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

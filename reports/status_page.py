@@ -7,7 +7,7 @@ from operator import itemgetter
 import plotly.graph_objects as go
 
 from streamgauge.harness.config.schema import Reader
-from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.figures import NONE, figure, some, span
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.burn import DAY, HOUR, Counts
 from streamgauge.harness.monitor.incidents import Incident
@@ -17,7 +17,7 @@ from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports import trend
 from streamgauge.reports.one_by_one import Group
 from streamgauge.reports.page import assemble
-from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, label, plot, span
+from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, label, plot
 from streamgauge.reports.panels import streams
 
 _STALE = 600.0  # seconds without probes after which the page says that it does not know how the targets are,

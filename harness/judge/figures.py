@@ -28,6 +28,16 @@ def money(value: float | None, currency: str) -> str:
     return f"{value:,.2f} {currency}" if 10 <= value < 1e15 or value == 0 else f"{value:.4g} {currency}"
 
 
+def span(seconds: float) -> str:
+    """`42 s`, `2 min 5 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}".removesuffix(".0") + " s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
 def finite(value: float | None) -> float | None:
     """The value; None if it is None or +∞, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None

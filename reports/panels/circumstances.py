@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.figures import NONE, figure, some, span
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import leaves, shortened
 from streamgauge.harness.record.certificate import Certificate
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, span
+from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot
 
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {

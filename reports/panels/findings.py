@@ -18,6 +18,7 @@ def draw(run: Material) -> Panel:
         title="What to try next",
         lead=sentence(next_step or first),
         tables=(table,) if findings else (),
+        notes=(sentence(_NONE),) if next_step and not findings else (),
     )
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.figures import NONE, figure, some, span
 from streamgauge.harness.judge.verdict.findings.evidence import Course as Counts
 from streamgauge.reports.material import Course, Material, Timeline
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, plot, scale, span, whole_steps
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, plot, scale, whole_steps
 from streamgauge.reports.series import Series
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s

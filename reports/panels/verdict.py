@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from streamgauge.harness.judge.figures import money, some
+from streamgauge.harness.judge.figures import money, some, span
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.validity import was_spent
@@ -10,7 +10,7 @@ from streamgauge.reports import course_svg, facts, missed_svg
 from streamgauge.reports.answers import answers
 from streamgauge.reports.headline import headline
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Fact, Mark, Panel, Table, sentence, span
+from streamgauge.reports.panel import Cell, Fact, Mark, Panel, Table, sentence
 
 MOST_FINDINGS = 2  # the others are in their panel
 

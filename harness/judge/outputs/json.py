@@ -45,6 +45,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             "characters_per_second": judgement.reader.characters_per_second,
             "good": msgspec.to_builtins(judgement.reader.good, enc_hook=str),
         },
+        "next_step": judgement.next_step or None,
         "findings": [_finding(finding) for finding in judgement.findings],
         "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
         "metrics": {

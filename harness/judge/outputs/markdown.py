@@ -98,15 +98,15 @@ def _belowheading(judgement: Judgement) -> Iterator[str]:
 
 
 def _findings(judgement: Judgement) -> Iterator[str]:
+    if judgement.next_step:
+        yield f"Try next: {text(judgement.next_step)}."
+        yield ""
     yield f"Findings: {findings.line(judgement.findings)}"
     for finding in judgement.findings:
         yield ""
         yield f"- {code(finding.id)} ({finding.certainty}): {text(finding.advice)}. {text(finding.sentence)}."
         yield f"  {text(finding.numbers)}. {text(finding.meaning)}."
         yield f"  To change: {text(finding.change)}. <{finding.source}>"
-    if judgement.next_step:
-        yield ""
-        yield f"- {text(judgement.next_step)}."
 
 
 def _rules(judgement: Judgement) -> Iterator[str]:

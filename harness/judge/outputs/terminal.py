@@ -107,12 +107,12 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
         console.print(safe(f"  {failure}"))
     if judgement.cost is not None:
         console.print(safe(f"cost: {cells.cost(judgement)}"))
+    if judgement.next_step:
+        console.print(safe(f"try next: {judgement.next_step}"))
     console.print(f"findings: {line(judgement.findings)}")
     for finding in judgement.findings:
         console.print(safe(f"  {finding.id}: {finding.advice}"))
         console.print(safe(f"    {finding.sentence}"))
-    if judgement.next_step:
-        console.print(f"  {judgement.next_step}")
     if judgement.coalesced:
         console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:

@@ -32,6 +32,7 @@ from streamgauge.harness.judge.verdict.findings import Evidence as OfFindings
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
+from streamgauge.harness.judge.verdict.undecided import what_would_decide
 from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess, was_spent
 from streamgauge.harness.judge.verdict.warm_up import WarmUp, warm_up_of
 from streamgauge.harness.record.failure import Failure, merged
@@ -101,8 +102,15 @@ class Judgement:
 
     @cached_property
     def next_step(self) -> str:
-        """What to try about missed rules that no finding explains; "" if there is no such rule, or no valid run."""
-        return "" if self.validity is Validity.INVALID else next_step(self.findings, self._missed)
+        """What to try before anything else; "" if the findings, or an invalid run's reasons, say all.
+
+        Of an inconclusive run, what lets it be judged; else what to do about missed rules that no finding explains.
+        """
+        if self.verdict is RunVerdict.INVALID or is_search(self.run) or not self.totals.streams:
+            return ""
+        if self.verdict is RunVerdict.INCONCLUSIVE:
+            return what_would_decide(self.verdicts, self.seconds, self.took - self.seconds)
+        return next_step(self.findings, self._missed)
 
     @cached_property
     def _missed(self) -> set[str]:
