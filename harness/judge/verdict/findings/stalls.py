@@ -156,13 +156,16 @@ def _of_single_streams(hits: int, n: int, lengths: Floats) -> Finding:
             certainty=Certainty.POSSIBLE,
         )
     length = figure(usual, "ms")
+    all_of = "all" if constant == hits else f"{constant:,}"
+    advice = f"A timer seems to hold up single answers for {length} on the wire"
     return Finding(
         id="lone_stalls",
-        advice=f"A timer seems to hold up single answers for {length}: look for a timeout or back-off of that length",
-        sentence=f"{sentence}: {'all' if constant == hits else f'{constant:,}'} of them for {length}, always the same",
+        advice=f"{advice}: look for a timeout or back-off of that length",
+        sentence=f"{sentence}: {all_of} of them for {length} on the wire, always the same",
         evidence=(*numbers, Number("of about the same length", constant, "")),
         meaning="Preemption, garbage collection and packet loss stop answers for times that differ. The same time "
-        "again and again is a timer: a timeout and a retry, a health check, a fixed back-off; the whole server went on",
+        "again and again is a timer: a timeout and a retry, a health check, a fixed back-off; the whole server went "
+        "on. Readers wait less, as they still read what came before",
         change=f"Search the configuration of server, gateway and retrying clients for {length}: a timeout to a "
         "backend or tool, a health check’s interval, a back-off without jitter. Its log of that time says more",
         source=_TIMERS,
@@ -216,7 +219,7 @@ def _of_link(network: str, counts: tuple[int, int, int], stall: float) -> Findin
             Number("streams that stalled after the link", hits, ""),
             Number("streams that stalled before it", before, ""),
             Number("all of them", n, ""),
-            Number("median stall", stall, "ms"),
+            Number("median stall after the link", stall, "ms"),
         ),
         meaning="The server sent in time; this is what people on that network see",
         change="Nothing in the server: let the client show that it is reconnecting, resume with Last-Event-ID, and "
