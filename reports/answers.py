@@ -14,11 +14,12 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
 from streamgauge.reports.worst import divided, failures, gave_up, share_of_them, stall, worst_off
 
+_SERVERS_SIDE = "The server, or a proxy or the network before it"
 # Whose freezes in mid-answer are, by the id of a finding.
 _FROZEN_BY = {
     "link_stalls": "The link, which the test emulates",
     "server_paused": "The server",
-    "lone_stalls": "The server or the way to it",
+    "lone_stalls": _SERVERS_SIDE,
 }
 _LONGEST_REASON, _LONGEST_DETAIL = 240, 80  # characters
 _ON_THE_WAY = {Outcome.UNREACHABLE, Outcome.RESET, Outcome.TIMED_OUT}  # what a network can do as well as a server
@@ -65,9 +66,9 @@ def _ours(judgement: Judgement) -> str:
     sent = "" if late is None else f": it sent 99 % of the requests at most {figure(late, 'ms')} late"
     if "certificate" in judgement.run.instrument:
         return f"Our tool is not the cause{sent}"
-    shared = ", and server and tool shared this machine" if is_here(judgement.run.host) else ""
-    doubt = f"How exact it is on this machine was not measured (streamgauge calibrate){shared}"
-    return f"Our tool noticed no fault of its own{sent}. {doubt}"
+    shared = ". Server and tool shared this machine" if is_here(judgement.run.host) else ""
+    doubt = "How exact its times are was not measured (streamgauge calibrate), and the verdict does not need that"
+    return f"Our tool noticed no fault of its own{sent}. {doubt}{shared}"
 
 
 def _theirs(run: Material) -> str:
@@ -89,7 +90,7 @@ def _theirs(run: Material) -> str:
 
 
 def _whose_failure(run: Material) -> str:
-    return "The server or the way to it" if run.judgement.failures[0].outcome in _ON_THE_WAY else "The server"
+    return _SERVERS_SIDE if run.judgement.failures[0].outcome in _ON_THE_WAY else "The server"
 
 
 def _how(run: Material) -> str:

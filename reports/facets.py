@@ -33,6 +33,8 @@ _ByTtft = tuple[NDArray[np.int32], NDArray[np.int16], Floats]  # the combination
 class Facet:
     kind: str  # for a person: `User class`, `Label tier`
     value: str
+    name: str  # the value; of a network with the very same streams as a user class, that class, too
+    is_told: bool  # by a network with the very same streams
     totals: Totals
     metrics: dict[str, Summary]  # all of METRICS
     ttft: Series  # over time, by the due time
@@ -70,7 +72,7 @@ class Collector:
         """Only of keys with more than one value: a single one is all streams. The most frequent first within a key."""
         measurements = judgement.measurements
         keys = ["user", "network", *(f"label.{name}" for name in self._labels)]
-        ready = {(part.key, part.value): part.metrics for part in judgement.parts}
+        ready = {(part.key, part.value): part for part in judgement.parts}
         found = [
             (key, value, _where(key, value), totals)
             for key in keys
@@ -82,11 +84,14 @@ class Collector:
         by_ttft = self._by_ttft()
         facets = []
         for key, value, where, totals in sorted(kept, key=lambda each: keys.index(each[0])):
-            known = ready.get((key.removeprefix("label."), value), {})
+            part = ready.get((key.removeprefix("label."), value))
+            known = part.metrics if part else {}
+            name, is_told = (part.name, part.is_told) if part else (value, False)
             missing = [name for name in METRICS if name not in known]
             metrics = {name: summary(measurements.distribution(name, where)) for name in missing}
             kind = _KINDS.get(key, f"Label {key.removeprefix('label.')}")
-            facets.append(Facet(kind, value, totals, {**known, **metrics}, self._course(where, by_ttft)))
+            course = self._course(where, by_ttft)
+            facets.append(Facet(kind, value, name, is_told, totals, {**known, **metrics}, course))
         return facets
 
     def _by_ttft(self) -> _ByTtft:

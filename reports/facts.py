@@ -65,13 +65,15 @@ def rules_that_count(run: Material) -> Sequence[Verdict]:
 def parts(run: Material) -> Iterator[Shown]:
     all_streams, rules = run.judgement.totals.streams, rules_that_count(run)
     for facet in run.facets:
+        if facet.is_told:
+            continue
         yield Shown(
             kind=facet.kind,
-            value=facet.value,
-            told=f"Only {facet.kind.lower()} {facet.value}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
+            value=facet.name,
+            told=f"Only {facet.kind.lower()} {facet.name}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
             facts=(*_latency_of_part(facet.metrics, facet.totals, rules), *of_rates(facet.totals)),
             picture=course_svg.of_facet(run, facet),
-            percentiles=percentiles(f"{facet.kind} {facet.value}", facet.metrics),
+            percentiles=percentiles(f"{facet.kind} {facet.name}", facet.metrics),
         )
 
 

@@ -13,7 +13,7 @@ from streamgauge.reports.worst import FREEZE_MS, failures, gave_up, interval_of_
 
 _KINDS = ("Network", "User class")
 _MOST = 5  # groups of a kind: those that have it worst
-_LONGEST_NAME = 24  # characters
+_LONGEST_NAME = 30  # characters
 _WIDE = 100  # units of a bar's drawing
 _MOST_BEYOND = 1.5  # times the highest figure: an interval that is wider is cut there
 
@@ -56,9 +56,9 @@ def _compared(run: Material) -> str:
 
 def _bars(run: Material, kind: str, of: str) -> Iterator[_Bar]:
     for facet in run.facets:
-        if facet.kind != kind:
+        if facet.kind != kind or facet.is_told:
             continue
-        name = visible(shortened(facet.value, _LONGEST_NAME))
+        name = visible(shortened(facet.name, _LONGEST_NAME))
         if of == "lost":
             if facet.totals.ended:
                 yield _Bar(name, lost(facet.totals) / facet.totals.ended, interval_of_lost(facet.totals), "ratio")

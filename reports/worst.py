@@ -68,13 +68,14 @@ def worst_off(run: Material) -> str:
     found = [worst for worst in (losing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
     told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
     if losing is None and (lost := " and ".join(filter(None, (failures(run), gave_up(run))))):
-        surely = "surely " if any(map(_seem_apart, several)) else ""
-        alike = f"No group {surely}stands out: {lost}."
+        alike = (
+            f"No group stands out: {lost}." if not (most := _most_often(several)) else f"{capitalised(lost)}; {most}."
+        )
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *map(uncapitalised, told[1:])])
-    if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
-        return f"No group stands out: {uncapitalised(frozen[0])}."
+    if any(finding.id in _OF_EVERYBODY for finding in run.judgement.findings):
+        return "No group stands out: answers stood still, in no group clearly longer than in the others."
     if over := _freezes(run):
         return f"No group stands out: {over}."
     return _nobody(run, several)
@@ -217,10 +218,16 @@ def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
     return _Apart(worst - best, part, lambda _: _told_lost(run, part, worst, _others(part, known, "ratio")))
 
 
-def _seem_apart(parts: Sequence[Part]) -> bool:
-    """Whether some of these lost so many more streams that only their intervals may hold them together."""
-    shares = [lost(part.totals) / part.totals.ended for part in parts if part.totals.ended]
-    return max(shares, default=0.0) >= min(shares, default=0.0) + MORE_LOST
+def _most_often(several: Sequence[Sequence[Part]]) -> str:
+    """Of groups that lost a noticeably larger share of their streams, but not beyond chance, the first that did so."""
+    for parts in several:
+        known = [(lost(part.totals) / part.totals.ended, part) for part in parts if part.totals.ended]
+        shares = [share for share, _ in known]
+        if max(shares, default=0.0) >= min(shares, default=0.0) + MORE_LOST:
+            share, part = max(known, key=lambda each: each[0])
+            others = _others(part, known, "ratio")
+            return f"most often those of {_name(part)}, {figure(share, 'ratio')} ({others}), which may be chance"
+    return ""
 
 
 def lost(totals: Totals) -> int:
@@ -324,7 +331,7 @@ def _others(part: Part, known: Sequence[tuple[float, Part]], unit: str) -> str:
     others = sorted(((value, other) for value, other in known if other is not part), key=lambda each: each[0])
     (low, best), (high, _) = others[0], others[-1]
     if len(others) == 1:
-        return f"{_name(best)}: {figure(low, unit)}"
+        return f"{_KEYS[best.key]} {shortened(best.value, _LONGEST_NAME)}: {figure(low, unit)}"
     kind = "user classes" if part.key == "user" else f"{_KEYS[part.key]}s"
     ends = [figure(low, unit), figure(high, unit)]
     return f"all other {kind}: {ends[0] if ends[0] == ends[1] else ' to '.join(ends)}"
@@ -348,7 +355,7 @@ def _facets(run: Material) -> Mapping[tuple[str, str], Facet]:
 
 
 def _name(part: Part) -> str:
-    return f"{_KEYS[part.key]} {shortened(part.value, _LONGEST_NAME)}"
+    return f"{_KEYS[part.key]} {shortened(part.name, _LONGEST_NAME)}"
 
 
 def _named(run: Material, part: Part) -> str:

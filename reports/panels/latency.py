@@ -59,10 +59,10 @@ def _by_part(run: Material, name: str) -> Chart:
     judgement = run.judgement
     rows: list[tuple[str, Summary | None]] = [("All streams", judgement.metrics[name])]
     for key, title in _KEYS.items():
-        parts = [part for part in judgement.parts if part.key == key and part.metrics[name].n]
+        parts = [part for part in judgement.groups if part.key == key and part.metrics[name].n]
         shown = sorted(parts, key=lambda part: -part.totals.streams)[: MOST_ROWS // 2]
         rows += [(f"<b>{title}</b>", None)] if shown else []
-        rows += [(label(part.value, 20), part.metrics[name]) for part in parts if part in shown]
+        rows += [(label(part.name, 28), part.metrics[name]) for part in parts if part in shown]
     return Chart(
         f"Who has which {_TITLES[name]}? By user class and network",
         _ranges(rows),
@@ -123,7 +123,7 @@ def _table(run: Material, name: str) -> Table:
     if whole.failed:
         columns += [">Never came", ">P50 with these", ">P95 with these", ">P99 with these"]
     rows = [_row("all", whole, bool(whole.failed))]
-    rows += [_row(f"{part.key} {part.value}", part.metrics[name], bool(whole.failed)) for part in judgement.parts]
+    rows += [_row(f"{part.key} {part.name}", part.metrics[name], bool(whole.failed)) for part in judgement.groups]
     return Table(f"{_TITLES[name]} of what was observed", tuple(columns), rows)
 
 

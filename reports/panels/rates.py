@@ -165,8 +165,8 @@ def _failures(run: Material, failed: int) -> Table:
 def _parts(run: Material) -> Table:
     judgement = run.judgement
     rows: list[tuple[Cell, ...]] = []
-    for part in judgement.parts:
-        cells: list[Cell] = [f"{part.key} {part.value}", f"{part.totals.streams:,}"]
+    for part in judgement.groups:
+        cells: list[Cell] = [f"{part.key} {part.name}", f"{part.totals.streams:,}"]
         for name in _SHARES:
             rate = RATES[name].over(part.totals, judgement.seconds)
             cells += [figure(rate.value, "ratio"), f"{rate.hits or 0:,} / {rate.n:,}"]

@@ -32,9 +32,9 @@ class _Row:
 
 
 def draw(run: Material) -> Panel:
-    parts = run.judgement.parts
+    parts = run.judgement.groups
     rows = [_Row(run, "all", None, run.judgement.totals.streams)]
-    rows += [_Row(run, f"{part.key} {part.value}", part.where, part.totals.streams) for part in parts]
+    rows += [_Row(run, f"{part.key} {part.name}", part.where, part.totals.streams) for part in parts]
     rows = [row for row in rows if row.n]
     title = "Smoothness"
     if not rows:
@@ -77,7 +77,7 @@ def _shares(rows: list[_Row]) -> Chart:
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,
     )
-    axis = {"tickvals": places, "ticktext": [label(row.name, 24) for row in rows], "range": [len(rows) - 0.5, -0.5]}
+    axis = {"tickvals": places, "ticktext": [label(row.name, 32) for row in rows], "range": [len(rows) - 0.5, -0.5]}
     chart = plot(
         [bars],
         xaxis={"title": {"text": "%"}, "range": [0, max(1.0, *(105 * row.share for row in rows))]},

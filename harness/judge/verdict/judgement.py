@@ -42,6 +42,7 @@ from streamgauge.harness.record.vitals import Vital
 _MOST_FAILURES = 1_000  # different messages that are read
 # Of a run without a rule about failures. With one stream in twenty failed, its p95 is ∞: what is left is no success.
 MOST_FAILED = 0.05
+_OTHER_KEY = {"network": "user", "user": "network"}
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
 
 
@@ -61,6 +62,17 @@ class Part:
     where: Where
     totals: Totals
     metrics: dict[str, Summary]  # ttft and itl
+    alike: str = ""  # of a network, the user class that has the very same streams; of that class, the network
+
+    @property
+    def name(self) -> str:
+        """`wifi`; `slow_4g (class Commuter)` of a network on which all of one user class are, and nobody else."""
+        return f"{self.value} (class {self.alike})" if self.key == "network" and self.alike else self.value
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a network has the very same streams, and with its name and figures tells of this part, too."""
+        return self.key == "user" and bool(self.alike)
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,11 @@ class Judgement:
     @cached_property
     def parts(self) -> list[Part]:
         return _parts(self.measurements)
+
+    @property
+    def groups(self) -> list[Part]:
+        """The parts, without those of which a network tells."""
+        return [part for part in self.parts if not part.is_told]
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -304,9 +321,23 @@ def _parts(measurements: Measurements) -> list[Part]:
             where,
             measurements.totals(where),
             {name: summary(measurements.distribution(name, where)) for name in ("ttft", "itl")},
+            _alike(measurements, key, where),
         )
         for key, value, where in chosen
     ]
+
+
+def _alike(measurements: Measurements, key: str, where: Where) -> str:
+    """Of a network, the user class that has the very same streams, and the other way round; "" if there is none."""
+    if key not in _OTHER_KEY:
+        return ""
+    other = _OTHER_KEY[key]
+    for value in measurements.values(other):
+        both = measurements.totals(msgspec.structs.replace(where, **{other: value})).streams
+        if both:
+            each = (measurements.totals(one).streams for one in (where, msgspec.convert({other: value}, Where)))
+            return value if {*each} == {both} else ""
+    return ""
 
 
 def _verdict(run: Run, validity: Validity, reasons: list[str], verdicts: list[Verdict]) -> tuple[RunVerdict, str]:
