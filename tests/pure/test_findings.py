@@ -166,7 +166,9 @@ def test_stalls_of_one_length_are_a_timer() -> None:
     made = asks(11)
     faults.stalled(0.3, 8)(made)
     told = found(made)["lone_stalls"]
-    assert re.search(r"^A timer seems to hold up single answers for 8\.0\d s on the wire: look for a timeout", told.advice)
+    assert re.search(
+        r"^A timer seems to hold up single answers for 8\.0\d s on the wire: look for a timeout", told.advice
+    )
     assert told.certainty is Certainty.LIKELY
     stalled, of_one_length = told.evidence[0].value, told.evidence[-1].value
     assert stalled - 3 <= of_one_length <= stalled

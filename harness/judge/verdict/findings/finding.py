@@ -27,7 +27,7 @@ class Number(NamedTuple):
     def __str__(self) -> str:
         if isinstance(self.value, int):
             return f"{self.what}: {self.value:,} {self.unit}".rstrip()
-        return f"{self.what}: {figure(self.value, self.unit)}"
+        return f"{self.what}: {figure(self.value, self.unit)}".rstrip()
 
 
 @dataclass(frozen=True)
