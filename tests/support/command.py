@@ -116,6 +116,11 @@ class Running(Forked):
         return output, errors
 
     @property
+    def shown(self) -> str:
+        """What it wrote to standard output until now."""
+        return self._kept[0].read_text()
+
+    @property
     def said(self) -> str:
         """What it wrote to standard error until now."""
         return self._kept[1].read_text()
