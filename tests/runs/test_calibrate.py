@@ -7,24 +7,23 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 
 from streamgauge.harness.calibration import machine, measurement
 from streamgauge.harness.calibration.measurement import Layout
 from streamgauge.harness.record.certificate import Certificate
-from tests.support.busy import cores_in_use
+from tests.support.busy import cores_in_use, cores_until_now
 from tests.support.command import PATIENCE
 from tests.support.priority import ordinary
 
 BIN = Path(sys.executable).parent
-_BUSY = 0.6  # share of all cores; a calibration alone on two cores uses a quarter of them
+_BUSY = 0.6  # share of the cores; a calibration alone on two cores uses a quarter of them
 
 
 @pytest.mark.usefixtures("before_others")
 def test_a_calibration_runs_and_is_kept_for_the_machine(tmp_path: Path) -> None:
     words = ["--streams", "10", "--seconds", "5", "--plain-only", "--one-core", "-o", "-"]
-    before = psutil.cpu_times()
+    before = cores_until_now()
     ended = ordinary(lambda: subprocess.run(
         [BIN / "streamgauge", "calibrate", *words],
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
@@ -58,7 +57,7 @@ def test_a_calibration_runs_and_is_kept_for_the_machine(tmp_path: Path) -> None:
 def test_several_servers_share_a_port_and_several_processes_ask_them_over_tls() -> None:
     """As on a machine with many cores, wherever the system puts the processes."""
     among = [Layout(2, [], [[], []])]
-    before = psutil.cpu_times()
+    before = cores_until_now()
     made = ordinary(lambda: measurement.calibrate([6], 5, [True], lambda _: None, among))
     (one,) = made.points
     assert (one.streams, one.processes, one.tls) == (12, 2, True)

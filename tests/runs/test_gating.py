@@ -9,17 +9,18 @@ import pytest
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.run.labels import provenance
 from tests.support.accepted import CONFIG, add, fill
-from tests.support.busy import again_if_busy
+from tests.support.busy import again_if_busy, only_busy
 from tests.support.command import command, ends_after, invoke
 from tests.support.record import a_run
 from tests.support.reference import ReferenceServer
 
+Ended = subprocess.CompletedProcess[str]
 # Few users, so that a run takes three seconds: stops of its process for a tenth of its time, as a busy machine makes
 # them, would make it invalid.
 WORK = ("--users", 10, "--spawn-rate", 100, "--db", "gauge.db")
 
 
-def run(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def run(*words: object, cwd: Path) -> Ended:
     """`streamgauge …`, to its end."""
     return command("streamgauge", *words, cwd=cwd, COLUMNS="200")
 
@@ -41,19 +42,19 @@ def runs_of(database: Path) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     """A folder with a scenario, a config and five equal runs of it; and what `noise` said of them."""
     folder = tmp_path_factory.mktemp("noisy")
     (folder / "streamgauge.toml").write_text(CONFIG)
     (folder / "hundred.py").write_text(ends_after(100))
 
-    def series() -> "subprocess.CompletedProcess[str]":
+    def series() -> Ended:
         (folder / "gauge.db").unlink(missing_ok=True)
         return run("noise", "hundred.py", "--host", server.url, *WORK, "--runs", 5, cwd=folder)
 
     told = again_if_busy(series)
-    assert told.returncode == 0, told.stderr
-    return folder, told.stdout
+    assert told.returncode == 0 or only_busy(told), told.stdout + told.stderr
+    return folder, told
 
 
 STOPS = """\
@@ -82,19 +83,20 @@ def test_noise_of_runs_that_ended_early_is_inconclusive_and_writes_nothing(
 
 class TestOnFiveEqualRuns:
     def test_noise_reports_how_far_equal_runs_differ_and_what_a_gate_would_detect(
-        self, noisy: tuple[Path, str]
+        self, noisy: tuple[Path, Ended]
     ) -> None:
         folder, told = noisy
-        assert "p95(ttft): equal runs are " in told
-        assert "standard deviation of 5 runs" in told
-        heads = [line.partition(": ")[0] for line in told.splitlines() if " of 5: " in line]
+        heads = [line.partition(": ")[0] for line in told.stdout.splitlines() if " of 5: " in line]
         assert heads == [f"{number} of 5" for number in range(1, 6)], "one line for each run"
-        assert "metric  " not in told
-        assert "10 accepted runs against 3 + 5 fresh: stops" in told
+        assert "metric  " not in told.stdout
+        if not only_busy(told):
+            assert "p95(ttft): equal runs are " in told.stdout
+            assert "standard deviation of 5 runs" in told.stdout
+            assert "10 accepted runs against 3 + 5 fresh: stops" in told.stdout
         assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
 
     def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
-        self, server: ReferenceServer, noisy: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+        self, server: ReferenceServer, noisy: tuple[Path, Ended], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder, _ = noisy
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
@@ -105,17 +107,21 @@ class TestOnFiveEqualRuns:
         invoke("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
         before = (folder / "gauge.db").read_bytes()
 
-        def gate() -> "subprocess.CompletedProcess[str]":
+        def gate() -> Ended:
             (folder / "gauge.db").write_bytes(before)
             (folder / "summary.md").unlink(missing_ok=True)
             said = ("--gate", "main", "--json", "r.json")
             return run("run", "hundred.py", "--host", server.url, *WORK, *said, cwd=folder)
 
         gated = again_if_busy(gate)
+        there = runs_of(folder / "gauge.db")
+        assert len(there) > 5 + 10
+        if only_busy(gated):  # no run that was short of cores is compared
+            assert "REGRESSED" not in gated.stdout
+            return
         assert gated.returncode == 1, gated.stderr
         assert "suspicious; 5 fresh runs would tell" in gated.stderr
         assert "✗ REGRESSED: p95(ttft) +" in gated.stdout
-        there = runs_of(folder / "gauge.db")
         assert "clear after 1 run of 3" in gated.stderr
         assert len(there) == 5 + 10 + 6
         assert len({each.labels["series"] for each in there[-6:]}) == 1
@@ -123,12 +129,12 @@ class TestOnFiveEqualRuns:
         headings = [line for line in (folder / "summary.md").read_text().splitlines() if line.startswith("## ")]
         assert [heading.split()[2] for heading in headings] == ["REGRESSED:"], "once, for rules and gate"
 
-    def test_two_builds_take_turns(self, server: ReferenceServer, noisy: tuple[Path, str]) -> None:
+    def test_two_builds_take_turns(self, server: ReferenceServer, noisy: tuple[Path, Ended]) -> None:
         folder, _ = noisy
         sides = ("--a", server.url, "--b", server.url)
         told = again_if_busy(lambda: run("ab", "hundred.py", *sides, *WORK, "--pairs", 1, cwd=folder))
         assert told.returncode == 3, told.stderr
-        assert "? INCONCLUSIVE: 1 of the 4 pairs that a verdict needs" in told.stdout
+        assert "? INCONCLUSIVE: 1 of the 4 pairs that a verdict needs" in told.stdout or only_busy(told)
         assert [each.labels["side"] for each in runs_of(folder / "gauge.db")[-2:]] == ["a", "b"]
 
 

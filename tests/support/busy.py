@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from streamgauge.harness import cores
 from tests.support.forking import FIRST, before_others
 from tests.support.late import Late
 
@@ -33,7 +34,12 @@ def again_if_busy(
     """
     with first():
         ended = attempt()
-        return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
+        return attempt() if _was_busy(ended) else ended
+
+
+def only_busy(ended: "subprocess.CompletedProcess[str]") -> bool:
+    """Whether it came to no verdict, and says that other programs had the cores: so it may be on a busy machine."""
+    return ended.returncode == 3 and _was_busy(ended)
 
 
 @contextlib.contextmanager
@@ -77,16 +83,39 @@ def _only_late(database: Path) -> bool:
     )
 
 
-def _was_busy(said: str) -> bool:
-    return _BUSY in " ".join(said.split())  # whatever the width of the terminal
+def _was_busy(ended: "subprocess.CompletedProcess[str]") -> bool:
+    return _BUSY in " ".join((ended.stdout + ended.stderr).split())  # whatever the width of the terminal
 
 
-def cores_in_use(since: Any) -> float:
-    """The share of all cores that were in use, or withheld by the host, since this `psutil.cpu_times()`."""
-    now = psutil.cpu_times()
-    passed = [after - before for before, after in zip(since, now, strict=True)]
-    idle = now.idle - since.idle + getattr(now, "iowait", 0.0) - getattr(since, "iowait", 0.0)
-    return float(1 - idle / sum(passed))
+def cores_until_now() -> tuple[list[Any], int]:
+    """What the cores that these tests may use have done, and a time that grows while a control group limits theirs."""
+    every = psutil.cpu_times(percpu=True)
+    return [every[place] for place in cores.places()], sum(_throttled())
+
+
+def cores_in_use(since: tuple[list[Any], int]) -> float:
+    """The share of these cores that were in use, or withheld by the host, since this `cores_until_now()`.
+
+    1 if a control group has limited their time.
+    """
+    (before, throttled), (now, still) = since, cores_until_now()
+    if still > throttled:
+        return 1.0
+    passed = [sum(after) - sum(earlier) for earlier, after in zip(before, now, strict=True)]
+    idle = [_idle(after) - _idle(earlier) for earlier, after in zip(before, now, strict=True)]
+    return float(1 - sum(idle) / sum(passed))
+
+
+def _idle(times: Any) -> float:
+    return float(times.idle + getattr(times, "iowait", 0.0))
+
+
+def _throttled() -> Iterator[int]:
+    with contextlib.suppress(OSError, ValueError):
+        for folder in cores.control_groups(Path("/")):
+            for line in (folder / "cpu.stat").read_text().splitlines():
+                if line.startswith(("throttled_usec ", "throttled_time ")):  # of version 2, and 1
+                    yield int(line.split()[1])
 
 
 def waited_for_a_core(pid: int) -> int:
