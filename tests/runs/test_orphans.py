@@ -33,6 +33,7 @@ from tests.support.command import (
     started,
     until,
 )
+from tests.support.killed import locusts
 from tests.support.reference import ReferenceServer
 
 SOON = 100  # seconds; the runs here have no end, so that what lives on does so for longer
@@ -177,8 +178,7 @@ def test_a_ctrl_c_that_the_command_passes_on_late_is_no_second_one(server: Refer
 def test_ctrl_c_while_it_starts_is_one_line(server: ReferenceServer, folder: Path, passed_on: list[str]) -> None:
     words = [BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--db", "run.db", "--", *passed_on]
     with started(words, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
-        until(lambda: below(process))
-        time.sleep(0.3)
+        until(lambda: locusts(psutil.Process(process.pid)))
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3

@@ -148,17 +148,17 @@ def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None
         command = psutil.Process(begun.pid)
         if plan.victim in {"command", "endless"}:
             return command
-        locusts = _locusts(command)
+        found = locusts(command)
         if plan.victim != "worker":
-            return locusts[0] if locusts else None
-        workers = _locusts(locusts[0]) if locusts else []
+            return found[0] if found else None
+        workers = locusts(found[0]) if found else []
         return workers[int(plan.pick * len(workers))] if len(workers) == WORKERS else None
     except psutil.NoSuchProcess:
         return None
 
 
-def _locusts(parent: psutil.Process) -> list[psutil.Process]:
-    """Its children, without helpers that end at once."""
+def locusts(parent: psutil.Process) -> list[psutil.Process]:
+    """Its children that drive users, without helpers that end at once."""
     found = []
     for each in parent.children():
         with contextlib.suppress(psutil.NoSuchProcess):  # a helper that has ended
