@@ -28,7 +28,7 @@ run = Assignment("s", 1, "w", site, recorded.append)
 assign(environment, run)
 person = Person(environment)
 try:
-    with gevent.Timeout(2) as timeout:  # in which three tokens come even on a busy machine
+    with gevent.Timeout(10) as timeout:  # in which three tokens come even on a busy machine
         person.stream("Hello?")
 except gevent.Timeout as caught:
     [seen] = recorded
