@@ -12,18 +12,20 @@ from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.burn import DAY, HOUR, Counts
 from streamgauge.harness.monitor.incidents import Incident
 from streamgauge.harness.monitor.standing import Standing
-from streamgauge.harness.monitor.status import DAYS, Status, when
+from streamgauge.harness.monitor.status import DAYS, Budget, Status, when
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports import trend
 from streamgauge.reports.one_by_one import Group
 from streamgauge.reports.page import assemble
-from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, label, plot
+from streamgauge.reports.panel import Cell, Chart, Fact, Figure, Mark, Panel, Table, label, plot
 from streamgauge.reports.panels import streams
 
 _STALE = 600.0  # seconds without probes after which the page says that it does not know how the targets are,
 _LATE = 3  # and the time of so many probes on top
 _MOST_LINES = 12  # of the chart of budgets
 _LOOKS = [(f"line-{colour}", dash) for dash in ("solid", "dash") for colour in range(1, 7)]
+_FEWEST_POINTS = 3  # of a line: fewer are dots that nobody sees
+_LEFT_NOW = "How much of each error budget is left?"
 _MOST_DAMAGED = 3  # rows that are named
 _LONGEST = 60  # characters of a name in a table
 
@@ -162,45 +164,73 @@ def _length(seconds: int) -> str:
 
 
 def _budgets(status: Status) -> Iterator[Panel]:
-    shown = status.budgets[:_MOST_LINES]
+    shown = [
+        (each, course) for each, course in status.budgets[:_MOST_LINES] if any(left is not None for _, left in course)
+    ]
+    if not shown:
+        return
+    began = min(next(place for place, (_, left) in enumerate(course) if left is not None) for _, course in shown)
+    shown = [(each, course[began:]) for each, course in shown]
+    is_course = any(sum(left is not None for _, left in course) >= _FEWEST_POINTS for _, course in shown)
+    chart = Chart(
+        f"How much of each error budget was left, over {DAYS} days?" if is_course else _LEFT_NOW,
+        _courses(shown) if is_course else _bars(shown),
+        height=300 if is_course else 90 + 34 * len(shown),
+        wide=True,
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (when(at), *(_left(left) for _, left in lefts))
+        for (at, _), lefts in zip(shown[0][1], zip(*(course for _, course in shown), strict=True), strict=True)
+    ]
+    names = (f">{shortened(each.slo, 20)}, {shortened(each.target, 20)}" for each, _ in shown)
+    yield Panel(
+        name="budgets",
+        title="Error budgets",
+        lead="Below 0 %, more probes were bad than the objective allows in its window.",
+        charts=(chart,),
+        tables=(Table("Error budget left", ("UTC", *names), rows),),
+    )
+
+
+def _labelled(each: Standing) -> str:
+    return f"{label(each.slo, 20)}, {label(each.target, 20)}"
+
+
+def _courses(shown: Sequence[tuple[Standing, Budget]]) -> Figure:
     traces = [
         go.Scatter(
             x=[when(at) for at, _ in course],
             y=[None if left is None else round(100 * left, 2) for _, left in course],
-            name=f"{label(each.slo, 20)}, {label(each.target, 20)}",
-            mode="lines+markers",  # a line of a single point does not show
+            name=_labelled(each),
+            mode="lines+markers",
             line={"color": f"var(--{colour})", "width": 2, "dash": dash},
             marker={"size": 4},
             hovertemplate="%{x}: %{y:.1f} % left<extra></extra>",
         )
         for (each, course), (colour, dash) in zip(shown, cycle(_LOOKS), strict=False)
-        if any(left is not None for _, left in course)
     ]
-    if traces:
-        chart = Chart(
-            f"How much of each error budget was left, over {DAYS} days?",
-            plot(
-                traces,
-                showlegend=True,
-                xaxis={"showgrid": False, "nticks": 8},
-                yaxis={"title": {"text": "%"}, "rangemode": "tozero"},
-            ),
-            wide=True,
-        )
-        rows: list[tuple[Cell, ...]] = [
-            (when(at), *(_left(left) for _, left in lefts))
-            for (at, _), lefts in zip(
-                status.budgets[0][1], zip(*(course for _, course in shown), strict=True), strict=True
-            )
-        ]
-        names = (f">{shortened(each.slo, 20)}, {shortened(each.target, 20)}" for each, _ in shown)
-        yield Panel(
-            name="budgets",
-            title="Error budgets",
-            lead="Below 0 %, more probes were bad than the objective allows in its window.",
-            charts=(chart,),
-            tables=(Table("Error budget left", ("UTC", *names), rows),),
-        )
+    return plot(
+        traces,
+        showlegend=True,
+        xaxis={"showgrid": False, "nticks": 8},
+        yaxis={"title": {"text": "%"}, "rangemode": "tozero"},
+    )
+
+
+def _bars(shown: Sequence[tuple[Standing, Budget]]) -> Figure:
+    """Of a monitor's first hours, in which a line would be a dot or two."""
+    lefts = [next(left for _, left in reversed(course) if left is not None) for _, course in shown]
+    bars = go.Bar(
+        orientation="h",
+        x=[100 * left for left in lefts],
+        y=[_labelled(each) for each, _ in shown],
+        text=[_left(left) for left in lefts],
+        textposition="auto",
+        marker={"color": ["var(--bad)" if left < 0 else "var(--p50)" for left in lefts]},
+        hovertemplate="%{y}: %{text} left<extra></extra>",
+    )
+    axis = {"title": {"text": "%"}, "rangemode": "tozero"}
+    return plot([bars], xaxis=axis, yaxis={"autorange": "reversed", "showgrid": False}, bargap=0.35)
 
 
 def _days(status: Status) -> Iterator[Panel]:

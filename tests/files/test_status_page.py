@@ -51,6 +51,23 @@ def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     assert "not watching" in head(read(monitored, 91)), "a judge without new probes is not green, either"
 
 
+def test_budgets_of_one_day_are_bars_and_later_lines(tmp_path: Path) -> None:
+    """A line of a single point is a dot that nobody sees."""
+    monitored = Monitored(tmp_path / "m.db")
+    monitored.probes([400] * 60)
+    monitored.judged(60)
+    (panel,) = status_page._budgets(read(monitored, 61))
+    (bars,) = panel.charts[0].figure.data
+    assert (bars.type, bars.text[0]) == ("bar", "100 %")
+    assert panel.charts[0].caption == "How much of each error budget is left?"
+    days = [(START + day * 86_400.0, None if day < 10 else 0.9) for day in range(14)]
+    status = read(monitored, 61)
+    later = status._replace(budgets=[(each, days) for each, _ in status.budgets])
+    (panel,) = status_page._budgets(later)
+    assert [trace.type for trace in panel.charts[0].figure.data] == ["scatter"] * len(status.budgets)
+    assert [*panel.charts[0].figure.data[0].y] == [90.0] * 4, "it begins with the first day that is known"
+
+
 def test_a_budget_that_is_overspent_is_not_well(tmp_path: Path) -> None:
     monitored = Monitored(tmp_path / "m.db")
     monitored.probes([400] * 30 + [2_000] * 2 + [400] * 28)
