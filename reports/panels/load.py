@@ -262,17 +262,19 @@ def _tables(sample: Sample, known: Mask, by_load: Sequence[_Group], by_input: Se
     ]
     columns = ("Network", ">Streams", ">Connecting", ">The server", ">The link and the rest")
     yield Table("Parts of the mean TTFT by network", columns, parts)
-    yield Table("How answers ended", ("Stop reason", ">Streams", ">Share"), _stop_reasons(sample))
+    yield Table("How complete answers ended", ("Stop reason", ">Answers", ">Share"), _stop_reasons(sample))
     yield Table("The shape of complete answers", ("", ">P50", ">P95"), _shapes(sample))
 
 
 def _stop_reasons(sample: Sample) -> list[tuple[Cell, ...]]:
-    reasons = sample.text["stop_reason"]
-    counts = np.bincount(reasons.codes, minlength=len(reasons.values))
+    """Of complete answers, as the finding on max_tokens counts them."""
+    reasons, whole = sample.text["stop_reason"], sample.text["outcome"].are(Outcome.COMPLETED)
+    counts = np.bincount(reasons.codes[whole], minlength=len(reasons.values))
     order = np.argsort(-counts, kind="stable")[:_GROUPS]
     return [
-        (reasons.values[at] or "not told", f"{counts[at]:,}", figure(counts[at] / max(1, len(sample)), "ratio"))
+        (reasons.values[at] or "not told", f"{counts[at]:,}", figure(counts[at] / counts.sum(), "ratio"))
         for at in order.tolist()
+        if counts[at]
     ]
 
 

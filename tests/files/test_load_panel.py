@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, observation
 from tests.support.report_page import Page, rendered
 
@@ -55,6 +55,7 @@ def test_the_parts_of_ttft_add_up(tmp_path: Path) -> None:
 
 def test_the_shape_of_answers_and_how_they_ended(tmp_path: Path) -> None:
     streams = [answer(10 * place, 200, output_tokens=30, stop_reason="max_tokens") for place in range(30)]
-    seen = Page(rendered(tmp_path / "run.db", streams)[0])
+    cut = [answer(10 * place, 200, outcome=Outcome.TRUNCATED) for place in range(5)]
+    seen = Page(rendered(tmp_path / "run.db", [*streams, *cut])[0])
     assert seen.row("The shape of complete answers", "Tokens in a chunk")[1:] == ["3", "3"]
-    assert seen.row("How answers ended", "max_tokens")[1:] == ["30", "100 %"]
+    assert seen.row("How complete answers ended", "max_tokens")[1:] == ["30", "100 %"]
