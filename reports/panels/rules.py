@@ -1,6 +1,9 @@
 """Each rule with its observed value, confidence interval, verdict and reason."""
 
-from streamgauge.harness.judge.figures import some
+import math
+
+from streamgauge.harness.config.schema import Where
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict
 from streamgauge.harness.judge.verdict.validity import Validity
@@ -13,7 +16,7 @@ MOST_OF_A_REASON = 320  # characters; a reason may list every user class
 
 def draw(run: Material) -> Panel:
     verdicts = sorted(run.judgement.verdicts, key=lambda verdict: WORST_FIRST.index(verdict.status))
-    columns = ("Status", "Rule", "Streams", ">Observed", ">Limit", ">95 % interval", ">n", "Why")
+    columns = ("Status", "Rule", ">Observed", ">Limit", ">95 % interval", ">n", "Why")
     table = Table("Rules", columns, [_row(verdict) for verdict in verdicts], cards=True)
     return Panel(
         name="sla",
@@ -35,16 +38,23 @@ def _lead(verdicts: list[Verdict], validity: Validity) -> str:
 
 def _row(verdict: Verdict) -> tuple[Cell, ...]:
     needed = f" About {verdict.needed:,} samples would settle it." if _needed_is_missing(verdict) else ""
+    of = "" if verdict.where == Where() else f", of {words(verdict.where)}"
     return (
         Mark(verdict.status.value),
-        f"{verdict.rule}{verdict.origin}{'' if verdict.severity == 'fail' else ' (only warns)'}",
-        words(verdict.where),
-        figure_or_never(verdict.observed, verdict.unit),
+        f"{verdict.rule}{of}{verdict.origin}{'' if verdict.severity == 'fail' else ' (only warns)'}",
+        _observed(verdict),
         figure_or_never(verdict.limit, verdict.unit),
         interval_of(Interval(verdict.low, verdict.high), verdict.unit),
         f"{verdict.n:,}",
         f"{shortened(sentence(verdict.reason), MOST_OF_A_REASON)}{needed}",
     )
+
+
+def _observed(verdict: Verdict) -> str:
+    """Where it is `never`, with the figure of the streams that came, which stands at the top of the page."""
+    if verdict.observed != math.inf or verdict.plain is None:
+        return figure_or_never(verdict.observed, verdict.unit)
+    return f"never ({figure(verdict.plain, verdict.unit)})"
 
 
 def _needed_is_missing(verdict: Verdict) -> bool:
@@ -58,6 +68,7 @@ def _notes(verdicts: list[Verdict]) -> tuple[str, ...]:
     if any(verdict.failed for verdict in verdicts):
         notes.append(
             "A failed stream counts as an answer that never came (∞); otherwise failing fast would look good. "
-            "So does the first token of a person who left before it."
+            "So does the first token of a person who left before it. “Never” is where the percentile falls on one "
+            "of these streams; in brackets, that of the streams that came."
         )
     return tuple(notes)
