@@ -3,9 +3,11 @@
 Every process of the quick tier imports this file: heavy imports belong into the tiers that need them.
 """
 
+import contextlib
 import gc
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
-from tests.support import forks, priority, workers
+from tests.support import busy, forks, priority, workers
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -98,14 +100,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.tx = [f"popen//python={python}"] * number
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """Workers of `pytest -n` compute with a lower priority than what they fork.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Workers of `pytest -n` compute with a lower priority than what they fork, and `-m timing` before all others.
 
     Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
     """
     if hasattr(session.config, "workerinput"):
         priority.lower()
+    with busy.first() if session.config.getoption("markexpr") == "timing" else contextlib.nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
