@@ -1,7 +1,6 @@
 """Our times against the reference server's own log. The full size is in tests/benchmarks/truth.py."""
 
 import gc
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -17,12 +16,12 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.site import Site
-from streamgauge.harness.drive.wire import stamps
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.benchmarks.truth import errors
 from tests.support.hostile import IDENTITY, target
 from tests.support.reference import ReferenceServer
+from tests.support.stamping import stamping
 
 STREAMS, TOKENS = 50, 50  # 50 tokens at 20 ms: 1 s a round
 ANSWER = {"x-gauge-ttft": "200ms", "x-gauge-itl": "20ms", "x-gauge-tokens": str(TOKENS)}
@@ -47,15 +46,6 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
-@pytest.fixture
-def stamping() -> Iterator[None]:
-    """The kernel begins to stamp a moment after the first socket asks, and ends with the last: a round's first read has
-    none if it comes before."""
-    with socket.socket() as kept:
-        assert stamps.switch_on(kept)
-        yield
-
-
 def round_of(url: str, clock: RunClock) -> list[StreamObservation]:
     """All streams at once, begun over one token's gap, so that they do not come in step."""
     site = Site.of(url, target(protocol="anthropic_messages", headers=ANSWER), clock)
@@ -78,12 +68,11 @@ def p99(values: NDArray[np.int64]) -> float:
     return float(np.percentile(np.abs(values), 99)) / 1e6
 
 
-@pytest.mark.usefixtures("stamping")
 def test_arrivals_match_the_servers_own_log(server: ReferenceServer) -> None:
     clock = RunClock.starting_at(time.time_ns())
     rounds = []
     for _ in range(5):
-        with undisturbed():
+        with stamping(), undisturbed():
             seen = round_of(server.url, clock)
         assert {each.outcome for each in seen} == {Outcome.COMPLETED}
         assert sum(each.unstamped_reads for each in seen) == 0

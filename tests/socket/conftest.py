@@ -15,6 +15,7 @@ from tests.support import patient
 from tests.support.alert_bench import Bench
 from tests.support.alert_servers import Receiver, http_receiver
 from tests.support.reference import ReferenceServer, reference_server
+from tests.support.stamping import stamping
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
     made.database.close()
+
+
+@pytest.fixture(name="stamping")
+def keep_stamping() -> Iterator[None]:
+    """The kernel stamps what arrives, from the first byte of a test."""
+    with stamping():
+        yield
 
 
 READERS = [pytest.param("compiled", marks=pytest.mark.compiled), "python"]

@@ -112,6 +112,7 @@ def test_a_slow_link_delays_the_person_and_adds_no_client_lag(name: str) -> None
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
+@pytest.mark.usefixtures("stamping")
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_over_tls_the_stamps_are_also_those_of_the_socket(name: str, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

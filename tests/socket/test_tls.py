@@ -65,6 +65,7 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
     return context
 
 
+@pytest.mark.usefixtures("stamping")
 def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_handshake(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
@@ -291,6 +292,7 @@ def test_new_keys_and_a_renegotiation_in_mid_answer_change_nothing(
 
 
 @timing
+@pytest.mark.usefixtures("stamping")
 def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
     ready, sent = threading.Event(), threading.Event()
@@ -325,6 +327,7 @@ def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(t
         assert seen.coalesced_reads == 0
 
 
+@pytest.mark.usefixtures("stamping")
 @pytest.mark.parametrize("name", stacks.LIBRARIES)
 def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, name: str) -> None:
     clock = RunClock.starting_at(time.time_ns())

@@ -61,6 +61,7 @@ def decrypts_slowly(patch: pytest.MonkeyPatch, begins: threading.Event, ends: th
 
 @timing
 @pytest.mark.skipif(library.LIBRARY is None, reason="without compiled code, Python reads")
+@pytest.mark.usefixtures("stamping")
 def test_other_streams_are_read_while_one_is_decrypted(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = RunClock.starting_at(time.time_ns())
     begins, ends = threading.Event(), threading.Event()

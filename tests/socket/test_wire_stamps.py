@@ -1,6 +1,5 @@
 """The stamped socket: true arrival times however late we read."""
 
-import socket
 import sys
 import threading
 import time
@@ -13,11 +12,11 @@ from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire import turns
-from streamgauge.harness.drive.wire.stamps import CONTROL_SPACE, kernel_stamps, stamp_of, switch_on
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.command import PATIENCE
+from tests.support.command import PATIENCE, until
 from tests.support.hostile import (
     CHUNKED,
     DONE,
@@ -35,6 +34,7 @@ from tests.support.hostile import (
     token,
     tokens,
 )
+from tests.support.stamping import stamped_in_advance
 
 pytestmark = pytest.mark.usefixtures("reader")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
@@ -61,6 +61,7 @@ def one_by_one(peer: Peer) -> list[tuple[int, int]]:
 
 
 @linux
+@pytest.mark.usefixtures("stamping")
 def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert kernel_stamps()
     clock = RunClock.starting_at(time.time_ns())
@@ -77,24 +78,10 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert seen.chunks[-1].at < seen.ended_at
 
 
-def stamped_in_advance() -> bool:
-    """Whether the kernel stamps what arrives on a socket that has not asked for it."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as near:
-        far, _ = listening.accept()
-        with far:
-            far.sendall(b"token")
-            near.recv(1, socket.MSG_PEEK)  # it has arrived
-            assert switch_on(near)
-            _, control, _, _ = near.recvmsg(16, CONTROL_SPACE)
-    return stamp_of(control) > 0
-
-
 @linux
 def test_a_site_keeps_the_kernel_stamping_before_its_first_connection() -> None:
     site = Site.of("http://127.0.0.1:1", target(), RunClock.starting_at(time.time_ns()))
-    end = time.monotonic() + PATIENCE
-    while not stamped_in_advance():  # it begins a moment after it was asked
-        assert time.monotonic() < end
+    until(stamped_in_advance)  # it begins a moment after it was asked
     for _ in range(5):  # and goes on long after the sockets that asked have been closed
         pause()
         assert stamped_in_advance()
@@ -102,6 +89,7 @@ def test_a_site_keeps_the_kernel_stamping_before_its_first_connection() -> None:
 
 
 @linux
+@pytest.mark.usefixtures("stamping")
 def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
     clock = RunClock.starting_at(time.time_ns())
 
@@ -112,6 +100,7 @@ def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
 
 
 @linux
+@pytest.mark.usefixtures("stamping")
 @pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
 def test_an_event_in_two_reads_arrives_with_its_last_byte(cut: int) -> None:
     clock = RunClock.starting_at(time.time_ns())
@@ -175,6 +164,7 @@ def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, lis
 
 @pytest.mark.timing
 @linux
+@pytest.mark.usefixtures("stamping")
 def test_a_token_that_arrives_while_the_interpreter_is_busy_has_its_true_time() -> None:
     seen, true = blocked_during(1, RunClock.starting_at(time.time_ns()))
     assert true == [True] * 6
@@ -186,6 +176,7 @@ def test_a_token_that_arrives_while_the_interpreter_is_busy_has_its_true_time() 
 
 @pytest.mark.timing
 @linux
+@pytest.mark.usefixtures("stamping")
 def test_tokens_read_together_while_the_interpreter_is_busy_are_counted_and_the_last_has_its_true_time() -> None:
     """More cannot be promised where Python reads: the kernel gives one stamp a read, that of its last segment."""
     seen, true = blocked_during(3, RunClock.starting_at(time.time_ns()))
