@@ -32,6 +32,7 @@ static const struct number NUMBERS[] = {
     NUMBER(FIRST),
     NUMBER(STALL),
     NUMBER(NONE),
+    NUMBER(DIFFERENT),
     LENGTH(read),
     OFFSET(read, end),
     OFFSET(read, stamp),
@@ -61,6 +62,9 @@ static const struct number NUMBERS[] = {
     OFFSET(bursts, together),
     LENGTH(bins),
     OFFSET(bins, width),
+    LENGTH(rows),
+    OFFSET(rows, found),
+    OFFSET(rows, bytes),
 };
 
 /* The value of a number, the offset of a field ("read.stamp") or the size of a structure ("read"), by name; -1: unknown. */

@@ -35,6 +35,7 @@ enum {
 #define FIRST INT64_C(10000000)
 #define STALL 250000 /* µs: the shortest wait that counts as a stall */
 #define NONE INT64_MIN /* in place of a figure that a stream does not have */
+#define DIFFERENT 256  /* texts of a column of rows */
 
 /* One read from a socket. */
 struct read {
@@ -127,6 +128,24 @@ struct bins {
     const int64_t *bucket_of;
     int64_t size, bins, buckets;
     double width; /* ns */
+};
+
+/* A part of `bytes` of `struct rows`. NULL, in place of a text: from 0 to -1. */
+struct piece {
+    int64_t start, end;
+};
+
+/* Rows of SQLite as columns, by `sg_rows`. Values of a column are one after another. */
+struct rows {
+    int64_t most, room, text_columns, number_columns; /* there is room for so many rows and bytes */
+    int64_t *ids;
+    struct piece *blobs;
+    struct piece *different; /* by column: the first DIFFERENT texts in it */
+    int64_t *found;          /* by column: how many of these there are */
+    int64_t *codes;          /* by column and row: which of these */
+    double *numbers;         /* by column and row: NaN for NULL */
+    unsigned char *bytes;
+    int64_t count, used, size; /* rows and bytes so far; `size` has each text as often as it occurs */
 };
 
 #endif

@@ -20,6 +20,7 @@ WIDEST_EVENT = 34  # bytes of an event in an arrivals blob, at most
 LATE, TOGETHER, PART, FIRST = 500_000, 1_000_000, 4, 10_000_000  # ns, ns, –, ns
 STALL = 250_000  # µs: the shortest wait that counts as a stall
 NONE = -1 << 63  # in place of a figure that a stream does not have
+DIFFERENT = 256  # texts of a column of rows
 
 
 class Read(ctypes.Structure):
@@ -160,6 +161,27 @@ class Bins(ctypes.Structure):
     )
 
 
+class Rows(ctypes.Structure):
+    """Where `sg_rows` writes. `layout.h` explains the fields."""
+
+    _fields_ = (
+        ("most", c_int64),
+        ("room", c_int64),
+        ("text_columns", c_int64),
+        ("number_columns", c_int64),
+        ("ids", c_void_p),
+        ("blobs", c_void_p),
+        ("different", c_void_p),
+        ("found", c_void_p),
+        ("codes", c_void_p),
+        ("numbers", c_void_p),
+        ("bytes", c_void_p),
+        ("count", c_int64),
+        ("used", c_int64),
+        ("size", c_int64),
+    )
+
+
 def numbers() -> dict[str, int]:
     """Every number that must be the same in C, by its name for `sg_number`."""
     constants = {name: value for name, value in globals().items() if isinstance(value, int)}
@@ -172,6 +194,7 @@ def numbers() -> dict[str, int]:
         "waits": Waits,
         "bursts": Bursts,
         "bins": Bins,
+        "rows": Rows,
     }
     sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}
     offsets = {
@@ -191,4 +214,5 @@ _CHECKED = {
     "content": ("text", "room"),
     "bursts": ("together",),
     "bins": ("width",),
+    "rows": ("found", "bytes"),
 }

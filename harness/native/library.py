@@ -1,6 +1,7 @@
 """Loads the harness's C library, which exists if there was a compiler when the package was installed.
 
-`drive.wire.compiled`, `drive.reading.body` and `.timing`, `record.arrivals`, `judge.measure` and `reports` call it.
+`drive.wire.compiled`, `drive.reading.body` and `.timing`, `record.arrivals`, `judge.store`, `judge.measure` and
+`reports` call it.
 Without the library, Python code makes the same records and figures at a higher cost. The library and the kernel's
 stamps need Linux.
 """
@@ -46,6 +47,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_tally": (c_void_p, c_int64, c_void_p, c_int64, c_void_p),
     "sg_count_over_time": (POINTER(layout.Bins), c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
     "sg_waits": (POINTER(layout.Content), c_void_p, c_int64, c_void_p, c_double, POINTER(layout.Waits)),
+    "sg_sqlite": (c_void_p, c_void_p, c_void_p),
 }
 _LONG = (
     "sg_number",

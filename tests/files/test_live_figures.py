@@ -14,7 +14,7 @@ from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.outputs.rich_text import cells
 from streamgauge.harness.judge.store import Texts, streams_of
-from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
+from streamgauge.harness.judge.store.streams import NUMBERS, TEXTS
 from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.judge.verdict.summary import quantiles
 from streamgauge.harness.record.failure import Failure
@@ -65,7 +65,7 @@ def streams(n: int = 60, due: float = 0) -> list[StreamObservation]:
 
 def judged(seen: Sequence[StreamObservation], rules: Sequence[Sla]) -> Measurements:
     whole = Measurements([name for rule in rules for name in rule.where.label], GOOD)
-    columns = streams_of(seen, {*_TEXTS, "cache"} - {"oddities"}, _NUMBERS)
+    columns = streams_of(seen, {*TEXTS, "cache"} - {"oddities"}, NUMBERS)
     columns.text["oddities"] = Texts.of([""] * len(seen))
     whole.take(columns)
     return whole

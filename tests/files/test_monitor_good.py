@@ -4,7 +4,7 @@ import pytest
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.store import streams_of
-from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
+from streamgauge.harness.judge.store.streams import NUMBERS, TEXTS
 from streamgauge.harness.monitor import good
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, observation
@@ -35,7 +35,7 @@ STALLED = observation([("text", 100), ("text", 4_000), ("text", 4_010)])
 )
 def test_a_probe_is_good_bad_or_does_not_count(text: str, expected: str) -> None:
     probes: list[StreamObservation] = [QUICK, SLOW, BROKEN, NOTHING, LEFT, CUT_OFF, WHOLE, STALLED]
-    streams = streams_of(probes, {*_TEXTS} - {"oddities"}, _NUMBERS)
+    streams = streams_of(probes, {*TEXTS} - {"oddities"}, NUMBERS)
     found = good.parse(text).of(streams, Reader())
     assert "".join({good.GOOD: "+", good.BAD: "-", good.UNKNOWN: "."}[each] for each in found) == expected
 
@@ -46,11 +46,11 @@ def test_a_probe_that_is_bad_only_since_this_machine_sent_it_late_does_not_count
         observation([("text", 1_600)], send_lag=50 * MS),
         observation([("text", 300)], send_lag=300 * MS, outcome=Outcome.RESET),
     ]
-    streams = streams_of(late, {*_TEXTS} - {"oddities"}, _NUMBERS)
+    streams = streams_of(late, {*TEXTS} - {"oddities"}, NUMBERS)
     assert good.parse("ttft < 1.5s").of(streams, Reader()).tolist() == [good.UNKNOWN, good.BAD, good.BAD]
 
 
 def test_of_several_texts_all_must_hold() -> None:
-    streams = streams_of([QUICK, SLOW, LEFT], {*_TEXTS} - {"oddities"}, _NUMBERS)
+    streams = streams_of([QUICK, SLOW, LEFT], {*TEXTS} - {"oddities"}, NUMBERS)
     found = good.parse(["ttft < 1.5s or ttft > 9s", "completed"]).of(streams, Reader())
     assert found.tolist() == [good.GOOD, good.BAD, good.UNKNOWN]

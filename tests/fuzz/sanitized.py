@@ -68,7 +68,7 @@ def main() -> None:
     """All tests of the compiled C, and more random inputs than the tests try."""
     with tempfile.TemporaryDirectory() as folder:
         library = build(Path(folder))
-        for ended in (random_inputs(library, cases=20_000), tests(library, "tests/socket")):
+        for ended in (random_inputs(library, cases=20_000), tests(library, "tests/files", "tests/socket")):
             print(ended.stdout)
             if ended.returncode:
                 sys.exit(ended.returncode)

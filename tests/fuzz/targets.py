@@ -7,7 +7,7 @@ write outside a buffer, and undefined behaviour. So that they see a buffer's exa
 from collections.abc import Callable
 from random import Random
 
-from tests.fuzz import blobs, chunks, figures, framing, match, records, times
+from tests.fuzz import blobs, chunks, figures, framing, match, records, rows, times
 
 TARGETS: dict[str, Callable[[Random], None]] = {
     "chunks": chunks.case,
@@ -18,4 +18,5 @@ TARGETS: dict[str, Callable[[Random], None]] = {
     "columns": times.columns_case,
     "blobs": blobs.case,
     "figures": figures.case,
+    "rows": rows.case,
 }

@@ -26,8 +26,8 @@ def clean(found: "subprocess.CompletedProcess[str]") -> str:
 
 
 # A case of these costs 20 ms here, which is NumPy under the sanitizers. Without them, test_hostile_blobs reads 2,000
-# blobs, and test_compiled_figures compares the figures of whole runs.
-COSTLY = {"blobs", "figures"}
+# blobs, test_compiled_figures compares the figures of whole runs, and test_compiled_rows reads hostile rows.
+COSTLY = {"blobs", "figures", "rows"}
 
 
 def test_random_inputs_find_no_fault_in_the_c(library: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Streams, Texts, VitalSeries
-from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
+from streamgauge.harness.judge.store.streams import NUMBERS, TEXTS
 from streamgauge.harness.judge.verdict import validity
 from streamgauge.harness.judge.verdict.findings import Collector, Evidence, Finding, find
 from streamgauge.harness.record import arrivals
@@ -118,7 +118,7 @@ def _course(draw: Generator, server: Server) -> Times:
 def streams(made: Sequence[Ask]) -> Streams:
     """As the store would read them."""
     n = len(made)
-    number = {name: np.full(n, np.nan) for name in _NUMBERS}
+    number = {name: np.full(n, np.nan) for name in NUMBERS}
     for place, ask in enumerate(made):
         seen = ask.at if ask.seen is None else ask.seen
         values: dict[str, float] = {
@@ -142,7 +142,7 @@ def streams(made: Sequence[Ask]) -> Streams:
             values["cache_read_tokens"] = ask.cached
         for name, value in values.items():
             number[name][place] = value
-    text = {name: [""] * n for name in _TEXTS}
+    text = {name: [""] * n for name in TEXTS}
     text |= {
         "user": [ask.user for ask in made],
         "network": [ask.network for ask in made],

@@ -6,6 +6,7 @@ schema           the tables, as migrations
 monitor_schema   the monitor's own tables
 rows             runs, accepted runs, failures and vitals as values
 streams          streams as columns
+batches          reads batches of them, by C or by Python
 texts            a column of texts
 single           one stream with all that it tells
 redacted         a store that tells nothing confidential

@@ -1,5 +1,7 @@
 """The connection to an SQLite file; SQLite's errors become messages that say what to do."""
 
+import _sqlite3
+import ctypes
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
@@ -11,11 +13,13 @@ from sqlite_utils import Database
 
 from streamgauge.harness.errors import DamagedRow, RowError, StoreError
 from streamgauge.harness.judge.store.checked import RowFault, text_or_bytes
+from streamgauge.harness.native import library
 from streamgauge.harness.near_miss import did_you_mean
 
 T = TypeVar("T")
 
 Connection = sqlite3.Connection  # what a part with tables of its own in the database is given
+Error = sqlite3.Error  # any of SQLite
 
 _MOST_BYTES = 64 * 2**20  # of a value or a row; the largest that we write is the blob of 250,000 events, below 12 MiB
 
@@ -38,11 +42,32 @@ def connect(path: Path, mode: str) -> Database:
     """`mode` as in SQLite's URIs: rwc, rw, ro."""
     uri = f"file:{_quoted(path)}?mode={mode}"
     # check_same_thread: a run's writer calls from a thread beside the event loop, one call at a time.
-    connection = sqlite3.connect(uri, uri=True, timeout=_LOCKED, check_same_thread=False)
+    with _offering_compiled():
+        connection = sqlite3.connect(uri, uri=True, timeout=_LOCKED, check_same_thread=False)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA trusted_schema = OFF")  # the schema may be somebody else's
     return Database(connection, execute_plugins=False)
+
+
+@contextmanager
+def _offering_compiled() -> Iterator[None]:
+    """Have SQLite give the connections that are opened meanwhile the function `sg_rows` of the compiled code.
+
+    It does not if it is no library of its own but a part of Python. So whoever calls the function can do without.
+    """
+    try:
+        sqlite = ctypes.CDLL(_sqlite3.__file__)  # finds the names of the library that Python's module uses
+        offer, withdraw = sqlite.sqlite3_auto_extension, sqlite.sqlite3_cancel_auto_extension
+        begin = ctypes.cast(library.LIBRARY.sg_sqlite, ctypes.c_void_p)
+    except (OSError, AttributeError):
+        yield
+        return
+    offer(begin)
+    try:
+        yield
+    finally:
+        withdraw(begin)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.second_process import SecondProcess
 from streamgauge.harness.judge.store import connection, measured, schema
-from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
+from streamgauge.harness.judge.store.batches import BatchReader
+from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.derived import GapCounts, replace_itl_counts
 from streamgauge.harness.judge.store.rows import (
@@ -38,14 +39,7 @@ from streamgauge.harness.judge.store.rows import (
     texts_of,
     vital_of_rows,
 )
-from streamgauge.harness.judge.store.streams import (
-    Answer,
-    Streams,
-    bounded,
-    select_statement,
-    selected,
-    streams_of_rows,
-)
+from streamgauge.harness.judge.store.streams import Answer, Streams, selected
 from streamgauge.harness.near_miss import did_you_mean
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import Outcome, StreamObservation
@@ -303,22 +297,14 @@ class Store:
         with as_store_errors(self.path):
             (first,) = self._database.execute("SELECT min(id) FROM streams WHERE run = ?", [number]).fetchone()
             last = max(after, first - 1 if isinstance(first, int) else -1)
-            select = select_statement(self._database.table("streams").columns_dict.keys(), chosen)
+            reader = BatchReader(self._database, chosen, batch, str(self.path))
         while True:
             with as_store_errors(self.path):
-                rows = self._stream_rows(select, (number, number, last, batch))
-                if not rows:
-                    return
-                streams = streams_of_rows(rows, str(self.path))
-            last = rows[-1][0]
+                streams = reader.next(number, last)
+            if streams is None:
+                return
+            last = int(streams.id[-1])
             yield streams
-
-    def _stream_rows(self, select: str, parameters: tuple[int, int, int, int]) -> list[Sequence[Any]]:
-        (*_, last, batch), execute = parameters, self._database.execute
-        try:
-            return connection.decoded(self._database, lambda: bounded(execute(select, parameters), batch))
-        except connection.TooLarge:
-            raise RowFault("streams", f"after {last}", "any", "a value is larger than this program writes") from None
 
     def count(self, run_id: str) -> int:
         """How many measured streams a run has."""

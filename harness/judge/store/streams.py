@@ -20,8 +20,8 @@ from streamgauge.harness.judge.store.texts import Texts, combinations
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import Outcome, after_tools
 
-_TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels", "oddities")
-_NUMBERS = (
+TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels", "oddities")
+NUMBERS = (
     "sequence", "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
     "http_status", "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens",
@@ -35,8 +35,8 @@ _WRITTEN_ANSWERS = ("streamed", "whole")
 _NO_NAMES = {"outcome", "answer", "labels", "oddities"}  # texts that are checked in another way
 _ANSWERS = {None, *_WRITTEN_ANSWERS}  # None: of a version that knew only streamed answers
 _MOST_ODDITIES = 50  # of one stream; this program knows about ten
-_BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statement`
-_MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
+_BLOB, _FIRST_NUMBER = 1, 2 + len(TEXTS)  # places in a row of `select_statement`
+MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
 _AHEAD = 2  # batches that are decoded, or being decoded, while another one is measured
 
 _KEYS = Where.keys()
@@ -239,7 +239,7 @@ def select_statement(columns: Collection[str], chosen: str) -> str:
     `columns` are those of the table. A read-only file of an older version lacks some; they read as NULL, not observed.
     `chosen`: our own condition for the rows.
     """
-    names = (name if name in columns else "NULL" for name in (*_TEXTS, *_NUMBERS))
+    names = (name if name in columns else f"NULL AS {name}" for name in (*TEXTS, *NUMBERS))
     # +: in the order of the table. By the index of runs, SQLite would look up every row on its own.
     where = f"+run = ? AND id <= (SELECT max(id) FROM streams WHERE run = ?) AND id > ? AND {chosen}"  # noqa: S608 - our own
     return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own names
@@ -247,10 +247,10 @@ def select_statement(columns: Collection[str], chosen: str) -> str:
 
 def as_selected(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
     """A stream's row, given by column, as `select_statement` would return it with this id."""
-    return (number, values["arrivals"], *(values[name] for name in (*_TEXTS, *_NUMBERS)))
+    return (number, values["arrivals"], *(values[name] for name in (*TEXTS, *NUMBERS)))
 
 
-def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
+def bounded(rows: Iterable[Sequence[Any]], most: int, most_bytes: int = MOST_BYTES) -> list[Sequence[Any]]:
     """The first rows, at most `most` of them, whose blobs and texts fit into the memory of a batch. RowFault."""
     batch: list[Sequence[Any]] = []
     size = 0
@@ -261,7 +261,7 @@ def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
         except TypeError:
             _check(row)
             raise
-        if len(batch) >= most or size > _MOST_BYTES:
+        if len(batch) >= most or size > most_bytes:
             break
     return batch
 
@@ -269,17 +269,28 @@ def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
 def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     """The columns of these rows. RowFault for a row that this program did not write."""
     ids, blobs, *columns = zip(*rows, strict=True)
-    text = {name: Texts.of(column) for name, column in zip(_TEXTS, columns, strict=False)}
-    numbers = columns[len(_TEXTS) :]
-    number = {name: _floats(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
-    if not (are_only(blobs, bytes) and _are_ours(text, number)):
+    text = {name: Texts.of(column) for name, column in zip(TEXTS, columns, strict=False)}
+    numbers = columns[len(TEXTS) :]
+    number = {name: _floats(column) for name, column in zip(NUMBERS, numbers, strict=True)}
+    if not (are_only(blobs, bytes) and are_ours(text, number)):
         for row in rows:
             _check(row)
+    return streams_as_stored(np.array(ids, np.int64), text, number, list(blobs), source)
+
+
+def streams_as_stored(
+    ids: NDArray[np.int64],
+    text: dict[str, Texts],
+    number: dict[str, NDArray[np.float64]],
+    blobs: list[bytes],
+    source: str,
+) -> Streams:
+    """Streams of columns that `are_ours`; NULL in place of a text is None."""
     text["answer"] = text["answer"].mapped(lambda answer: answer or "streamed")
     text["oddities"] = text["oddities"].mapped(lambda oddities: oddities or "")
     cached = number["cache_read_tokens"]
     text["cache"] = Texts(["", "hit", "miss"], np.select([cached > 0, cached == 0], [1, 2], 0))
-    return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
+    return Streams(ids, text, number, blobs, source)
 
 
 def _floats(column: Sequence[Any]) -> NDArray[np.float64]:
@@ -293,7 +304,7 @@ def _floats(column: Sequence[Any]) -> NDArray[np.float64]:
     return np.array(column if are_only(column, int, type(None)) else [], np.float64)
 
 
-def _are_ours(text: Mapping[str, Texts], number: Mapping[str, NDArray[np.float64]]) -> bool:
+def are_ours(text: Mapping[str, Texts], number: Mapping[str, NDArray[np.float64]]) -> bool:
     """The same question as `_check` answers for one row but for its blob, for many rows at once, which is faster."""
     count = len(text["outcome"])
     if any(len(column) < count for column in number.values()) or any(np.isnan(number[name]).any() for name in _ALWAYS):
@@ -338,22 +349,22 @@ def _are_labels(text: Any) -> bool:
 def _check(values: Sequence[Any]) -> None:
     """RowFault for a row that this program did not write."""
     number, blob, *rest = values
-    row = Row("streams", number, dict(zip((*_TEXTS, *_NUMBERS), rest, strict=True)))
+    row = Row("streams", number, dict(zip((*TEXTS, *NUMBERS), rest, strict=True)))
     if not isinstance(blob, bytes):
         row.fail("arrivals", f"{shown(blob)} is no blob")
     try:
         arrivals.event_count(blob)
     except arrivals.DamagedArrivals as fault:
         row.fail("arrivals", str(fault))
-    for name in _TEXTS:
+    for name in TEXTS:
         if name not in _NO_NAMES:
             row.text(name)
     row.one_of("outcome", _OUTCOMES)
-    if rest[_TEXTS.index("answer")] is not None:
+    if rest[TEXTS.index("answer")] is not None:
         row.one_of("answer", _WRITTEN_ANSWERS)
     row.json("labels", dict[str, str])
     oddities_of(row)
-    for name in _NUMBERS:
+    for name in NUMBERS:
         row.whole_or_none(name)
     for name in _ALWAYS:
         row.whole(name)
