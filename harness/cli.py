@@ -57,7 +57,7 @@ class _Group(click.Group):
         try:
             return super().make_context(*words, **more)
         except OutputLost as fault:  # while --help or --version printed
-            standard_output.end(fault, sys.stderr)
+            sys.stderr.write(f"streamgauge: {standard_output.lost(fault)}\n")
             raise click.exceptions.Exit(Exit.MISTAKE) from None
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -82,7 +82,7 @@ class _Group(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except OutputLost as fault:
-            standard_output.end(fault, sys.stderr)
+            sys.stderr.write(f"streamgauge: {standard_output.lost(fault)}\n")
             ctx.exit(Exit.MISTAKE)
         except Exception as fault:  # noqa: BLE001 - whatever it is, it must not exit with 0 or 1
             sys.stderr.write(f"streamgauge: {harmless(reported(fault))}\n")

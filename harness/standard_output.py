@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO, cast
+from typing import cast
 
 
 class OutputLost(OSError):
@@ -39,9 +39,9 @@ def watch() -> None:
     )
 
 
-def end(fault: OutputLost, to: TextIO) -> None:
-    """Tell it, and stop using standard output: Python flushes it once more at its exit."""
+def lost(fault: OSError) -> str:
+    """What happened to it. Also stops using it: Python flushes it once more at its exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    gone = fault.errno == errno.EPIPE  # such as `streamgauge runs run.db | head`
-    what = "the output was closed before its end" if gone else f"standard output: cannot be written: {fault.strerror}"
-    to.write(f"streamgauge: {what}\n")
+    if fault.errno == errno.EPIPE:  # such as `streamgauge runs run.db | head`
+        return "the output was closed before its end"
+    return f"standard output: cannot be written: {fault.strerror}"

@@ -268,6 +268,20 @@ def test_a_full_or_closed_standard_output_is_one_line_and_no_verdict(words: str,
         assert ended.stderr.count("\n") == 1
 
 
+def test_a_reader_that_goes_away_is_one_line(tmp_path: Path) -> None:
+    with new_store(tmp_path / "here.db") as store:
+        store.start_run(a_run())
+    for words in (("runs", "here.db"), ("judge", "here.db")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        ended = subprocess.run(
+            [BIN / "streamgauge", *words],
+            cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        os.close(writing)
+        assert (ended.returncode, ended.stderr) == (2, "streamgauge: the output was closed before its end\n")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict", "ascii:surrogateescape"])
 def test_a_terminal_that_lacks_a_character_gets_a_question_mark_for_it(encoding: str) -> None:
     code = "from streamgauge.harness import standard_output; standard_output.watch(); print('\u2713 PASS')"

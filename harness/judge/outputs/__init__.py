@@ -29,6 +29,7 @@ from typing import IO
 
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.outputs import lines
+from streamgauge.harness.standard_output import lost
 
 _SQLITE = b"SQLite format 3\0"  # how every file of SQLite begins
 
@@ -89,12 +90,6 @@ def write_each(writes: Iterable[Callable[[], None]]) -> None:
         except (StoreError, OSError) as fault:
             if last is not None:
                 lines.warn(f"streamgauge: {last}")
-            last = fault if isinstance(fault, StoreError) else _of_standard_output(fault)
+            last = fault if isinstance(fault, StoreError) else StoreError(lost(fault))
     if last is not None:
         raise last
-
-
-def _of_standard_output(fault: OSError) -> StoreError:
-    """Also ends the use of standard output: Python would complain again when it flushes it at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return StoreError(f"standard output: cannot be written: {fault.strerror}")
