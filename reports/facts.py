@@ -162,7 +162,10 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
         limit += f", as {worst.lost}"
     judged = replace(_with_failures(fact, worst), rule=Mark(worst.status.value), limit=limit)
     only_lost = worst.observed == math.inf and (worst.plain is None or worst.came_in_time)
-    return _lost(judged, worst) if only_lost and worst.status is not RuleStatus.MET else judged
+    if not only_lost or worst.status is RuleStatus.MET:
+        return judged
+    lost = _lost(judged, worst)
+    return replace(lost, limit=f"limit {shown}") if lost.value == worst.lost else lost
 
 
 def _about(subject: str, rules: Sequence[Verdict]) -> list[Verdict]:
@@ -189,7 +192,7 @@ def _counted(lost: str, n: int) -> str:
 
 def _lost(fact: Fact, rule: Verdict) -> Fact:
     """A figure that keeps its limit for all streams that came: what breaks the rule is how many never did."""
-    came = fact.doubt if rule.plain is None else _came(fact)
+    came = f"of {some(rule.n, 'stream')}" if rule.plain is None else _came(fact)
     return replace(
         fact, value=f"{rule.failed:,} never came{' in time' if rule.waiting or rule.left else ''}", doubt=came
     )

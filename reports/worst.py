@@ -219,15 +219,23 @@ def _losing(run: Material, parts: Sequence[Part]) -> _Apart | None:
 
 
 def _most_often(several: Sequence[Sequence[Part]]) -> str:
-    """Of groups that lost a noticeably larger share of their streams, but not beyond chance, the first that did so."""
+    """Which group lost a noticeably larger share of its streams than others, but not beyond chance; "" if none did."""
+    widest: list[tuple[float, Part]] = []
     for parts in several:
         known = [(lost(part.totals) / part.totals.ended, part) for part in parts if part.totals.ended]
-        shares = [share for share, _ in known]
-        if max(shares, default=0.0) >= min(shares, default=0.0) + MORE_LOST:
-            share, part = max(known, key=lambda each: each[0])
-            others = _others(part, known, "ratio")
-            return f"most often those of {_name(part)}, {figure(share, 'ratio')} ({others}), which may be chance"
-    return ""
+        known.sort(key=lambda each: each[0])
+        if known and (not widest or _apart(known) > _apart(widest)):
+            widest = known
+    if not widest or _apart(widest) < MORE_LOST:
+        return ""
+    share, part = widest[-1]
+    others = _others(part, widest, "ratio")
+    return f"most often those of {_name(part)}, {figure(share, 'ratio')} ({others}), which may be chance"
+
+
+def _apart(by_share: Sequence[tuple[float, Part]]) -> float:
+    """How far apart the shares of the first and the last are."""
+    return by_share[-1][0] - by_share[0][0]
 
 
 def lost(totals: Totals) -> int:

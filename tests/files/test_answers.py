@@ -217,6 +217,8 @@ def test_a_group_that_differs_within_its_interval_may_do_so_by_chance(tmp_path: 
         "3 of 20 streams failed; most often those of user class Hurried, 30.0 % (user class Reader: 0 %), which may be "
         "chance."
     )
+    two_keys = [*few, *ttfts([300.0] * 20, user="Reader", network="wifi")]
+    assert "most often those of user class Hurried, 30.0 %" in told(tmp_path / "keys.db", two_keys)[WORST]
     alike = [*streams("Hurried", 20, 3), *streams("Reader", 20, 3)]
     assert told(tmp_path / "alike.db", alike)[WORST] == "No group stands out: 6 of 46 streams failed."
 

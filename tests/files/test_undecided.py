@@ -9,11 +9,12 @@ import pytest
 from streamgauge.harness.judge.outputs import json as json_output
 from streamgauge.harness.judge.outputs import markdown, terminal
 from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.undecided import what_would_decide
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.reports import page
 from streamgauge.reports.material import gather
-from tests.support.record import judged, ttfts
+from tests.support.record import MS, a_run, judged, new_store, ttfts
 from tests.support.report_page import Page
 
 
@@ -71,3 +72,14 @@ def test_nothing_is_undecided_where_rules_were_met_or_missed(tmp_path: Path) -> 
         judgement = judged(tmp_path / f"{limit}.db", cut_short(400), f"p95(ttft) < {limit}")
         assert "inconclusive rule" not in judgement.next_step
         assert "try next: run the same load" not in terminal.text(judgement)
+
+
+def test_an_interrupted_run_is_to_run_to_its_end(tmp_path: Path) -> None:
+    with new_store(tmp_path / "run.db") as store:
+        run = a_run()
+        store.start_run(run)
+        store.append(run.id, cut_short(100))
+        store.finish_run(run.id, ended_ns=10_000 * MS, status="interrupted")
+        told = judge(store).next_step
+    assert told == "let it run to its end: an interrupted run is not judged"
+    assert judged(tmp_path / "no.db", cut_short(100), instrument={"mistakes": ["a mistake"]}).next_step == ""

@@ -123,6 +123,8 @@ class Judgement:
 
         Of an inconclusive run, what lets it be judged; else what to do about missed rules that no finding explains.
         """
+        if self.verdict is RunVerdict.INVALID and self.run.status == "interrupted":
+            return "let it run to its end: an interrupted run is not judged"
         if self.verdict is RunVerdict.INVALID or is_search(self.run) or not self.totals.streams:
             return ""
         if self.verdict is RunVerdict.INCONCLUSIVE:
