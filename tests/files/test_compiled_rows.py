@@ -54,26 +54,26 @@ def by_python(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return made
 
 
-def _told(path: Path) -> list[object]:
-    """Every stream by its values, or the fault that ended the reading."""
+def _told(path: Path, batch: int = _BATCH) -> list[object]:
+    """Every batch of streams by its values, or the fault that ended the reading."""
     try:
         with Store.open(path) as store:
-            return list(_values(store))
+            return list(_values(store, batch))
     except StoreError as fault:
         return [type(fault), str(fault)]
 
 
-def _values(store: Store) -> Iterator[object]:
-    for streams in store.streams("any", batch=_BATCH):
+def _values(store: Store, batch: int = _BATCH) -> Iterator[object]:
+    for streams in store.streams("any", batch=batch):
         text = {name: [*column] for name, column in streams.text.items()}
         numbers = {name: column.tobytes() for name, column in streams.number.items()}
         yield streams.id.tolist(), text, numbers, streams.blobs, streams.source
 
 
-def _told_without_c(path: Path) -> list[object]:
+def _told_without_c(path: Path, batch: int = _BATCH) -> list[object]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "LIBRARY", None)
-        return _told(path)
+        return _told(path, batch)
 
 
 def _changed(path: Path, statement: str, *parameters: object) -> None:
@@ -94,6 +94,19 @@ def test_c_alone_makes_the_streams_of_a_usual_run(path: Path, by_python: list[ob
     assert by_python == []
     assert compiled == _told_without_c(path)
     assert len(by_python) == len(compiled)
+
+
+@pytest.mark.parametrize(("different", "batches_by_python"), [(layout.DIFFERENT, 0), (layout.DIFFERENT + 1, 1)])
+def test_a_batch_with_more_texts_in_a_column_than_c_takes_is_left_to_python(
+    tmp_path: Path, by_python: list[object], different: int, batches_by_python: int
+) -> None:
+    path = tmp_path / "many.db"
+    any_streams.store(path, Random(2), different)
+    _changed(path, "UPDATE runs SET measured_from = NULL")
+    _changed(path, "UPDATE streams SET network = 'network ' || id")
+    compiled = _told(path, batch=1_000)
+    assert len(by_python) == batches_by_python
+    assert compiled == _told_without_c(path, batch=1_000)
 
 
 @pytest.mark.parametrize("name", ["none such.so", "libc.so.6"])
