@@ -73,7 +73,7 @@ class BatchReader:
         select = f"SELECT sg_rows(?, {_COLUMNS}) FROM ({self._select})"  # noqa: S608 - our own names
         try:
             self._database.execute(select, (ctypes.addressof(to), *parameters)).fetchall()
-            taken, count = self._room[: to.used].tobytes(), to.count
+            taken, count = self._room.data, to.count
             text = {
                 name: Texts([_text(taken, *piece) for piece in pieces[:size].tolist()], code[:count])
                 for name, pieces, size, code in zip(TEXTS, different, found, codes, strict=True)
@@ -83,10 +83,10 @@ class BatchReader:
         columns = {name: column[:count] for name, column in zip(NUMBERS, number, strict=True)}
         if not count or not are_ours(text, columns):
             return None
-        arrivals = [taken[start:end] for start, end in blobs[:count].tolist()]
+        arrivals = [taken[start:end].tobytes() for start, end in blobs[:count].tolist()]
         return streams_as_stored(ids[:count], text, columns, arrivals, self._source)
 
 
-def _text(taken: bytes, start: int, end: int) -> Any:
+def _text(taken: memoryview, start: int, end: int) -> Any:
     """A text of `layout.Rows`; None for NULL."""
-    return None if end < start else taken[start:end].decode()
+    return None if end < start else str(taken[start:end], "utf-8")
