@@ -52,9 +52,9 @@ def connect(path: Path, mode: str) -> Database:
 
 @contextmanager
 def _offering_compiled() -> Iterator[None]:
-    """Have SQLite give the connections that are opened meanwhile the function `sg_rows` of the compiled code.
+    """Have SQLite give connections that are opened meanwhile the function `sg_rows` of the compiled code.
 
-    It does not if it is no library of its own but a part of Python. So whoever calls the function can do without.
+    It gives none where it is not a library beside Python's module, but built into it. Then Python reads the rows.
     """
     try:
         sqlite = ctypes.CDLL(_sqlite3.__file__)  # finds the names of the library that Python's module uses
