@@ -112,10 +112,10 @@ def _idle(times: Any) -> float:
 
 def _throttled() -> Iterator[int]:
     with contextlib.suppress(OSError, ValueError):
-        for folder in cores.control_groups(Path("/")):
-            for line in (folder / "cpu.stat").read_text().splitlines():
-                if line.startswith(("throttled_usec ", "throttled_time ")):  # of version 2, and 1
-                    yield int(line.split()[1])
+        files = (folder / "cpu.stat" for folder in cores.control_groups(Path("/")))
+        for line in (line for file in files for line in file.read_text().splitlines()):
+            if line.startswith(("throttled_usec ", "throttled_time ")):  # of version 2, and 1
+                yield int(line.split()[1])
 
 
 def waited_for_a_core(pid: int) -> int:

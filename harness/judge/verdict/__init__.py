@@ -13,5 +13,6 @@ warm_up          what is told of the time before the measured one
 cold_start       whether the first streams of a run without one were slower
 summary          one metric in figures
 itl_counts       how often each gap occurred, for people who write SQL
+undecided        what lets an inconclusive run be judged
 judgement        all of it for one run
 """
