@@ -76,7 +76,7 @@ def _lead(history: History) -> str:
     over = f"{some(len(history.points), 'run')} on {some(len(history.days), 'day')}"
     changed = _changed(history)
     if not changed:
-        return f"P95 TTFT has not changed for good in {over}."
+        return f"P95 TTFT shows no lasting change in {over}."
     last = changed[-1]
     level, way = figure(last.level, "ms"), "up" if (last.change or 1.0) > 1 else "down"
     return f"P95 TTFT is about {level} since {_told(last)}, {way} by {_by(last.change).lstrip('+-')}. In all {over}."

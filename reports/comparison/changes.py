@@ -106,7 +106,7 @@ def of_two_runs(before: Judgement, after: Judgement, settings: Regression) -> Co
     found = two_runs.differences(before, after)
     gate = Gate.of(msgspec.structs.replace(settings, metrics=tuple(each.subject for each in found)))
     differing = same_work.differences(before.run.fingerprint, after.run.fingerprint)
-    work = f"not the same work ({differing[0]}): no difference need be the server’s" if differing else ""
+    work = f"not the same work ({differing[0]}): a difference need not be the server’s" if differing else ""
     return Compared(
         before=_single("before", before),
         after=_single("now", after),
