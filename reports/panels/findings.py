@@ -13,7 +13,8 @@ _NONE = "None found: no pattern in this run points to a cause beyond chance"
 
 def draw(run: Material) -> Panel:
     findings, next_step = run.judgement.findings, run.judgement.next_step
-    first = ", those that explain missed rules first" if len(findings) > 1 else ""
+    several_missed = len(findings) > 1 and run.judgement.verdict == "missed"
+    first = ", those that explain missed rules first" if several_missed else ""
     found = f"{some(len(findings), 'finding')}{first}" if findings else _NONE
     body = html.template("findings.html.jinja").render(findings=list(map(_told, findings)))
     return Panel(
