@@ -46,12 +46,16 @@ def run(folder: Path, server: ReferenceServer, *words: object) -> "subprocess.Co
 
 
 # Locust's workers stand still for half a second before their first user, which must not be much of the run.
-@pytest.mark.parametrize(("processes", "grace"), [([], "1s"), (["--processes", "2"], "9s")], ids=["local", "workers"])
+@pytest.mark.parametrize(
+    ("processes", "grace", "wait"),
+    [([], "1s", "between(0.05, 0.1)"), (["--processes", "2"], "9s", "between(0.4, 0.5)")],
+    ids=["local", "workers"],
+)
 def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
-    server: ReferenceServer, processes: list[str], grace: str, tmp_path: Path
+    server: ReferenceServer, processes: list[str], grace: str, wait: str, tmp_path: Path
 ) -> None:
     (tmp_path / "rules.toml").write_text(RULES.replace("{grace}", grace))
-    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "hasty.py").write_text(HASTY.replace("between(0.05, 0.1)", wait))
     ended = run(
         tmp_path, server, "--run-time", "20m", "--keep-going", "--json", "run.json", "--report", "run.html",
         "--", *processes,
