@@ -89,7 +89,7 @@ def runs(
     server: ReferenceServer, small_disk: Path | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Started]]:
     """Runs beside each other, since they mostly wait; each has begun to store streams, and one lost its database."""
-    where = {"locked": ("run.db", 5), "outlasted": ("run.db", 5), "deleted": ("gone/run.db", 5)}  # and the users
+    where = {"locked": ("run.db", 2), "outlasted": ("run.db", 2), "deleted": ("gone/run.db", 2)}  # and the users
     if small_disk is not None:
         where["full"] = (str(small_disk / "run.db"), 20)  # who fill the disk
     with contextlib.ExitStack() as stack:
