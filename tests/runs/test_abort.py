@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.busy import again_if_busy
+from tests.support.busy import again_if_busy, only_busy
 from tests.support.command import command
 from tests.support.reference import ReferenceServer
 
@@ -21,6 +21,7 @@ grace = "{grace}"
 [[sla]]
 rule = "max(ttft) < 60s"
 """
+VERDICTS = {1: "missed", 3: "invalid"}  # invalid: other programs had the cores, too
 HASTY = """
 from streamgauge.scenario import StreamUser, between, task
 
@@ -60,12 +61,13 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
         tmp_path, server, "--run-time", "20m", "--keep-going", "--json", "run.json", "--report", "run.html",
         "--", *processes,
     )  # fmt: skip
-    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.returncode == 1 or only_busy(ended), ended.stdout + ended.stderr
     assert "error_rate < 20% was missed after" in ended.stderr
     document = json.loads((tmp_path / "run.json").read_text())
     assert document["run"]["status"] == "aborted"
     assert document["run"]["seconds"] < 1_000, "it would have taken 1,200"
-    assert document["verdict"] == "missed"
+    assert document["verdict"] == VERDICTS[ended.returncode]
+    assert document["verdicts"][0]["status"] == "missed"
     assert any("the run was ended early" in reason for reason in document["validity"]["reasons"])
     with sqlite3.connect(tmp_path / "run.db") as connection:
         (streams,) = connection.execute("SELECT count(*) FROM streams").fetchone()
@@ -84,13 +86,13 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
     )
     (tmp_path / "hasty.py").write_text(HASTY)
     ended = run(tmp_path, server, "--run-time", "10m", "--json", "run.json", "--", *processes)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert ended.returncode == 1 or only_busy(ended), ended.stdout + ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if "all failed alike" in line]
     assert "refused: HTTP 401" in line
     assert "check the key: headers in [target] of streamgauge.toml" in line
     assert "--keep-going runs on" in line
     document = json.loads((tmp_path / "run.json").read_text())
-    assert (document["run"]["status"], document["verdict"]) == ("aborted", "missed")
+    assert (document["run"]["status"], document["verdict"]) == ("aborted", VERDICTS[ended.returncode])
     assert document["failures"][0]["http_status"] == 401
     assert "refused: HTTP 401" in ended.stdout
 
