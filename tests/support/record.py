@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,7 @@ def observation(
 ) -> StreamObservation:
     """A stream due at `due` whose chunks are (kind, ms after that), each `link` ms later for the person."""
     links = link if isinstance(link, Sequence) else [link] * len(chunks)
-    seen = tuple(
-        Chunk(int((due + at) * MS), Kind(kind), 4, 90, int((due + at + later) * MS))
-        for (kind, at), later in zip(chunks, links, strict=True)
-    )
+    blob, moments = _arrived(tuple(chunks), due, tuple(links))
     last = chunks[-1][1] + links[-1] if chunks else 0.0
     given = {
         "scenario": "chat",
@@ -45,11 +42,23 @@ def observation(
         "sent_at": int((due + 1) * MS),
         "ended_at": int((due + (last if ended is None else ended)) * MS),
         "outcome": outcome,
-        "arrivals": arrivals.encode(seen),
-        **content_moments(seen),
+        "arrivals": blob,
+        **moments,
         **fields,
     }
     return StreamObservation(**given)
+
+
+@lru_cache(10_000)  # tests make the same streams again and again
+def _arrived(
+    chunks: tuple[tuple[str, float], ...], due: float, links: tuple[float, ...]
+) -> tuple[bytes, dict[str, Any]]:
+    """What is stored of the chunks of `observation`."""
+    seen = tuple(
+        Chunk(int((due + at) * MS), Kind(kind), 4, 90, int((due + at + later) * MS))
+        for (kind, at), later in zip(chunks, links, strict=True)
+    )
+    return arrivals.encode(seen), content_moments(seen)
 
 
 def ttfts(milliseconds: Iterable[float], **fields: Any) -> list[StreamObservation]:
