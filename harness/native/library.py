@@ -48,6 +48,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_count_over_time": (POINTER(layout.Bins), c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
     "sg_waits": (POINTER(layout.Content), c_void_p, c_int64, c_void_p, c_double, POINTER(layout.Waits)),
     "sg_sqlite": (c_void_p, c_void_p, c_void_p),
+    "sg_fill": (POINTER(layout.Rows),),
 }
 _LONG = (
     "sg_number",

@@ -1,6 +1,7 @@
-/* Rows of SQLite as columns. `sg_rows` is an aggregate function for SQL; its arguments are the address of a `struct rows`, and
- * then a row's id, blob, texts and numbers. It refuses what this program does not write, and what there is no room for: the
- * statement then ends with an error, and Python reads the rows, as it does without compiled code. Allocates nothing.
+/* Rows of SQLite as columns. `sg_rows` is an aggregate function for SQL; its arguments are a row's id, blob, texts and numbers.
+ * It writes only what `sg_fill` gave the thread, so SQL cannot have it write elsewhere. It refuses what this program does not
+ * write, and what there is no room for: the statement then ends with an error, and Python reads the rows, as it does without
+ * compiled code. Allocates nothing.
  */
 #include "layout.h"
 
@@ -32,6 +33,7 @@ struct sqlite {
 _Static_assert(offsetof(struct sqlite, value_type) == 113 * sizeof(void *), "each place is that of the header");
 
 static const struct sqlite *sqlite;
+static _Thread_local struct rows *filled;
 
 /* Take the next so many bytes for a row. Returns whether there is room: also repeated texts need some, as in `bounded`. */
 static int has_room(struct rows *to, int64_t length) {
@@ -91,9 +93,13 @@ static int take_row(struct rows *to, void **values) {
     return 1;
 }
 
+/* Have statements that this thread runs fill these rows; NULL: none. */
+void sg_fill(struct rows *to) {
+    filled = to;
+}
+
 static void take(void *context, int count, void **values) {
-    struct rows *to = (struct rows *)(intptr_t)sqlite->value_int64(values[0]);
-    if (count != 3 + to->text_columns + to->number_columns || !take_row(to, values + 1))
+    if (!filled || count != 2 + filled->text_columns + filled->number_columns || !take_row(filled, values))
         sqlite->result_error(context, "left to Python", -1);
 }
 

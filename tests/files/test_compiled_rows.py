@@ -1,9 +1,9 @@
 """C makes the same streams of a database's rows as Python does, and finds the same faults."""
 
 import _sqlite3
-import ctypes
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -141,8 +141,23 @@ def test_no_schema_can_call_the_function(path: Path) -> None:
 
 def test_a_row_with_too_few_columns_is_refused(path: Path) -> None:
     to = layout.Rows(most=1, text_columns=1)
-    with Store.open(path) as store, pytest.raises(sqlite3.OperationalError, match="left to Python"):
-        store._database.execute("SELECT sg_rows(?, 1, x'')", [ctypes.addressof(to)])
+    library.LIBRARY.sg_fill(to)
+    try:
+        with Store.open(path) as store, pytest.raises(sqlite3.OperationalError, match="left to Python"):
+            store._database.execute("SELECT sg_rows(1, x'')")
+    finally:
+        library.LIBRARY.sg_fill(None)
+
+
+def test_only_the_thread_that_reads_has_its_rows_filled(path: Path) -> None:
+    """A connection that another thread opens at the same time may have the function, too."""
+    to = layout.Rows(most=1)
+    with Store.open(path) as store, ThreadPoolExecutor(1) as other:
+        assert len([*store.streams("any")]) == 1
+        other.submit(library.LIBRARY.sg_fill, to).result()
+        with pytest.raises(sqlite3.OperationalError, match="left to Python"):
+            store._database.execute("SELECT sg_rows(1, x'')")
+    assert to.count == 0
 
 
 def test_what_is_redacted_is_redacted_for_c(path: Path) -> None:

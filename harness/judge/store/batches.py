@@ -6,7 +6,6 @@ after any error of SQLite, Python reads the same rows, and says what is wrong wi
 the errors are the same with and without C.
 """
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,9 +69,10 @@ class BatchReader:
         codes, number = np.empty((texts, most), np.int64), np.empty((numbers, most))
         addresses = (each.ctypes.data for each in (ids, blobs, different, found, codes, number, self._room))
         to = layout.Rows(most, len(self._room), texts, numbers, *addresses)
-        select = f"SELECT sg_rows(?, {_COLUMNS}) FROM ({self._select})"  # noqa: S608 - our own names
+        select = f"SELECT sg_rows({_COLUMNS}) FROM ({self._select})"  # noqa: S608 - our own names
         try:
-            self._database.execute(select, (ctypes.addressof(to), *parameters)).fetchall()
+            library.LIBRARY.sg_fill(to)
+            self._database.execute(select, parameters).fetchall()
             taken, count = self._room.data, to.count
             text = {
                 name: Texts([_text(taken, *piece) for piece in pieces[:size].tolist()], code[:count])
@@ -80,6 +80,8 @@ class BatchReader:
             }
         except (connection.Error, UnicodeDecodeError):
             return None
+        finally:
+            library.LIBRARY.sg_fill(None)
         columns = {name: column[:count] for name, column in zip(NUMBERS, number, strict=True)}
         if not count or not are_ours(text, columns):
             return None
