@@ -160,6 +160,27 @@ def test_only_the_thread_that_reads_has_its_rows_filled(path: Path) -> None:
     assert to.count == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("id + 0.5", "row 1.5, column id: 1.5 is no whole number"),
+        ("CAST(id AS BLOB)", "row a blob of 1 byte, column id: a blob of 1 byte is no whole number"),
+        ("'x' || id", "row 'x1', column id: 'x1' is no whole number"),
+        ("9e999", "row inf, column id: inf is no whole number"),
+    ],
+)
+def test_an_id_that_is_no_whole_number_is_a_fault(path: Path, wrong: str, told: str) -> None:
+    """A batch begins after the last id of the one before, so the same streams would be read for ever."""
+    _changed(path, "UPDATE runs SET measured_from = NULL")
+    _changed(path, "CREATE TABLE ours AS SELECT * FROM streams")
+    _changed(path, "DROP TABLE streams")
+    _changed(path, "CREATE TABLE streams AS SELECT * FROM ours")  # without a type that ids have to have
+    _changed(path, f"UPDATE streams SET id = {wrong}")
+    compiled = _told(path)
+    assert told in str(compiled[-1])
+    assert compiled == _told_without_c(path)
+
+
 def test_what_is_redacted_is_redacted_for_c(path: Path) -> None:
     def told() -> list[object]:
         with Store.open(path) as store:

@@ -272,7 +272,7 @@ def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     text = {name: Texts.of(column) for name, column in zip(TEXTS, columns, strict=False)}
     numbers = columns[len(TEXTS) :]
     number = {name: _floats(column) for name, column in zip(NUMBERS, numbers, strict=True)}
-    if not (are_only(blobs, bytes) and are_ours(text, number)):
+    if not (are_only(ids, int) and are_only(blobs, bytes) and are_ours(text, number)):
         for row in rows:
             _check(row)
     return streams_as_stored(np.array(ids, np.int64), text, number, list(blobs), source)
@@ -349,7 +349,9 @@ def _are_labels(text: Any) -> bool:
 def _check(values: Sequence[Any]) -> None:
     """RowFault for a row that this program did not write."""
     number, blob, *rest = values
-    row = Row("streams", number, dict(zip((*TEXTS, *NUMBERS), rest, strict=True)))
+    row = Row("streams", shown(number), dict(zip((*TEXTS, *NUMBERS), rest, strict=True)))
+    if not isinstance(number, int):  # a reader would never get past it, or crash
+        row.fail("id", f"{shown(number)} is no whole number")
     if not isinstance(blob, bytes):
         row.fail("arrivals", f"{shown(blob)} is no blob")
     try:
