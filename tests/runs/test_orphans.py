@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from streamgauge.harness import parent, programs
-from tests.support.busy import again_if_busy
+from tests.support.busy import again_if_busy, only_busy
 from tests.support.command import (
     BIN,
     HASTY,
@@ -302,7 +302,9 @@ def judge(environment, **_):
     (folder / "rules.toml").write_text(config)
     words = ("streamgauge", *LEAVES, "--host", server.url, "--run-time", "2s")
     ended = again_if_busy(lambda: command(*words, cwd=folder))
-    assert ended.returncode == right
+    if asked == 0 and only_busy(ended):
+        right = 3
+    assert ended.returncode == right, ended.stdout
     assert f"streamgauge: the scenario asked for exit code {asked}; the run ends with {right}" in ended.stderr
 
 
