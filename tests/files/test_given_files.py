@@ -20,6 +20,7 @@ from streamgauge.harness.errors import BaselineError, ConfigError, ScenarioError
 from streamgauge.harness.judge.compare import baseline_file
 from streamgauge.harness.judge.store import Store
 from tests.support.command import invoke
+from tests.support.record import a_run, database, ttfts
 
 
 def no_file(place: Path, kind: str) -> Path:
@@ -89,6 +90,33 @@ def test_what_is_no_file_is_no_database(kind: str, tmp_path: Path) -> None:
     for use in (Store.open, Store.create):
         with pytest.raises(StoreError, match="it is no regular file"):
             use(path)
+
+
+@pytest.mark.parametrize("lost", [1, 5_000, 16_384, 40_000])
+def test_a_database_that_was_cut_off_is_not_judged(lost: int, tmp_path: Path) -> None:
+    """SQLite itself takes zeros for what is lost of a page, and would find fewer streams."""
+    path = database(tmp_path / "run.db", ttfts(range(1, 101)))
+    whole = path.stat().st_size
+    os.truncate(path, whole - lost)
+    for use in (Store.open, Store.create):
+        with pytest.raises(StoreError, match=f"is cut off: {whole - lost:,} of its {whole:,} bytes are there"):
+            use(path)
+
+
+def test_a_database_whose_log_completes_it_is_whole(tmp_path: Path) -> None:
+    path = database(tmp_path / "run.db", ttfts(range(1, 101)))
+    with Store.create(path) as other:
+        other.start_run(a_run(id="another"))  # which stays in the log while it is open
+        copy = tmp_path / "copy.db"
+        for end in ("", "-wal"):
+            Path(f"{copy}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+    os.truncate(copy, copy.stat().st_size - 1)  # as if a process was killed while it brought the log into the file
+    alone = tmp_path / "alone.db"
+    alone.write_bytes(copy.read_bytes())
+    with pytest.raises(StoreError, match="is cut off"):
+        Store.open(alone)
+    with Store.open(copy) as whole:
+        assert [run.id for run in whole.runs()][-1] == "another"
 
 
 def test_a_config_that_is_there_and_no_file_is_not_left_out(tmp_path: Path) -> None:

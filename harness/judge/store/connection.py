@@ -2,8 +2,10 @@
 
 import _sqlite3
 import ctypes
+import os
 import sqlite3
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,9 @@ _ADVICE = {  # by a part of SQLite's message
     "malformed": "the file is damaged; `.recover` of the sqlite3 shell saves what can be saved",
 }
 TooLarge = sqlite3.DataError  # SQLite's error for a value or a row of more than _MOST_BYTES
+MAGIC = b"SQLite format 3\0"  # how every file of SQLite begins
+# After that: the size of a page, the number of changes, of pages, and of changes when the pages were counted.
+_HEADER = struct.Struct(">16sH6xII60xI")
 _LOCKED = 10.0  # seconds to wait for a lock of another process
 _STILL_LOCKED = 1.0  # the same for a lock that has outlasted that: the end of a run writes four times
 
@@ -100,6 +105,32 @@ def check_file(path: Path) -> None:
         raise StoreError(f"{path}: no such database; give the run's --db{did_you_mean(path.name, known)}") from None
     if not stat.S_ISREG(mode):
         raise StoreError(f"{path}: cannot be opened: it is no regular file; give the path of a database")
+    _check_whole(path)
+
+
+def _check_whole(path: Path) -> None:
+    """StoreError for a file that was cut off, as by a copy that ended early: SQLite reads zeros for what is lost.
+
+    By the file's own count of pages, where that is up to date (https://www.sqlite.org/fileformat2.html, 1.3.7). With a
+    log of what is to be written beside it, SQLite completes the file itself.
+    """
+    with path.open("rb") as file:
+        header, size = file.read(_HEADER.size), os.fstat(file.fileno()).st_size
+    if len(header) < _HEADER.size or any(_size(Path(f"{path}{end}")) for end in ("-wal", "-journal")):
+        return
+    magic, page, changes, pages, counted_at = _HEADER.unpack(header)
+    whole = pages * (65_536 if page == 1 else page)
+    if magic == MAGIC and counted_at == changes and size < whole:
+        found = f"{size:,} of its {whole:,} bytes are there"
+        raise StoreError(f"{path}: is cut off: {found}; copy it once more, to its end")
+
+
+def _size(path: Path) -> int:
+    """0 if there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def identity(path: Path) -> tuple[int, int] | None:
