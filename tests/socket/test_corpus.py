@@ -55,7 +55,7 @@ def server() -> Iterator[Server]:
 
 
 def serve(peer: Peer) -> None:
-    stream = STREAMS["/".join(peer.request().split()[1].decode().split("/")[1:3])]
+    stream = STREAMS["/".join(peer.path().split("/")[1:3])]
     peer.send(*stream.wire())
     if stream.sent.get("then") == "silence":
         peer.until_gone()

@@ -150,7 +150,7 @@ def test_a_server_of_one_protocol_is_asked_at_its_path_and_with_the_key_in_its_h
 
 def test_a_server_that_lacks_the_model_is_told_from_one_that_lacks_the_path() -> None:
     def script(peer: Peer) -> None:
-        found = peer.request().split()[1] == b"/api/chat"
+        found = peer.path() == "/api/chat"
         words = b'{"error":"model \'m-1\' not found"}' if found else b"404 page not found"
         peer.send(b"HTTP/1.1 404 No\r\ncontent-length: %d\r\n\r\n%b" % (len(words), words))
 
@@ -329,7 +329,7 @@ def test_at_a_terminal_it_asks_for_the_key_that_an_endpoint_wants() -> None:
 
 def test_at_a_terminal_it_asks_for_the_path_of_an_endpoint_that_is_at_no_usual_one() -> None:
     def script(peer: Peer) -> None:
-        found = peer.request().split()[1] == b"/assistant/answer"
+        found = peer.path() == "/assistant/answer"
         peer.send(
             CHUNKED + chunk(ONLY["plain_sse"][1]) + LAST if found else b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"
         )

@@ -91,6 +91,13 @@ class Peer:
         self._left = rest[length:]
         return head + b"\r\n\r\n" + rest[:length]
 
+    def path(self) -> str:
+        """That of the next request. ConnectionError when the client has gone, perhaps without having asked anything."""
+        request = self.request()
+        if not request:
+            raise ConnectionError("the client has gone")
+        return request.split()[1].decode()
+
     def send(self, *pieces: bytes) -> None:
         """Each piece in a segment of its own (TCP_NODELAY)."""
         for piece in pieces:
