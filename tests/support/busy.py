@@ -51,7 +51,7 @@ def first() -> Iterator[None]:
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FIRST, "1")  # for forks
-        before_others()
+        before_others(1)
         try:
             yield
         finally:

@@ -24,7 +24,7 @@ _MOST_FILES = 6  # of an order
 _LIFE = 0  # the descriptor that closes when the tests end
 
 
-FIRST = "STREAMGAUGE_TEST_FIRST"  # in the environment of a program that computes before others: see `busy`
+FIRST = "STREAMGAUGE_TEST_FIRST"  # in a program's environment, if it computes before others: its level, see `busy`
 # In the environment of a run: where it writes its exit code, and what a search for a capacity orders.
 DESCRIPTORS = ("STREAMGAUGE_TOLD", "STREAMGAUGE_LEVELS")
 
@@ -119,10 +119,10 @@ def _close(*files: int) -> None:
         os.close(file)
 
 
-def before_others() -> None:
-    """Have this thread, and the processes that it starts, compute before all that has an ordinary priority."""
+def before_others(level: int) -> None:
+    """Have this thread, and what it starts, compute before all of a lower level and of an ordinary priority."""
     with contextlib.suppress(PermissionError):  # mostly root alone may do so
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(level))
 
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
@@ -134,7 +134,7 @@ def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) 
     os.environ.clear()
     os.environ.update(order["environment"])
     if FIRST in os.environ:
-        before_others()
+        before_others(int(os.environ[FIRST]))
     for name in DESCRIPTORS:  # they have other numbers here
         if name in os.environ:
             count = len(os.environ[name].split(","))

@@ -19,6 +19,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.command import PATIENCE
+from tests.support.forking import FIRST
 from tests.support.forks import Forked, forks
 from tests.support.late import Late
 
@@ -49,13 +50,18 @@ class ReferenceServer:
 
 @contextlib.contextmanager
 def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
-    """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
+    """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving.
+
+    Where the tests compute before other programs, it computes before the tests: it logs when a token was sent once
+    `send` has returned, so a client that took its core in between would make the log wrong.
+    """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "truth.jsonl"
         words = ["streamgauge serve", "--port", "0", "--truth", str(log), *args]
         listening, output = os.pipe()
         with open(listening) as told:  # noqa: PTH123 - a descriptor
-            process = Forked(forks("server").order(words, (output, 2), _REPOSITORY, environment or {}))
+            around = {**({FIRST: "2"} if FIRST in os.environ else {}), **(environment or {})}
+            process = Forked(forks("server").order(words, (output, 2), _REPOSITORY, around))
             os.close(output)
             try:
                 line = told.readline()
