@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: more than cores, since runs mostly wait
-JOBS ?= 6
+JOBS ?= 8
 READY := .venv/.installed
 
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.

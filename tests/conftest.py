@@ -40,12 +40,16 @@ settings.load_profile("streamgauge")
 # are first, and the runs end before the others, so that no worker begins a long one when the others are done.
 TIERS = ("runs", "browser", "socket", "files", "pure")
 WAITING = {"runs", "browser"}
-LONG = (
-    "test_across_machines.py", "test_calibrate.py", "test_capacity.py", "test_capacity_simulation.py",
-    "test_database_trouble.py", "test_doctor.py", "test_doctor_proxies.py", "test_gating.py", "test_kills.py",
-    "test_monitor.py", "test_orphans.py", "test_packaging.py", "test_peers.py", "test_playground.py",
-    "test_report_page.py", "test_run_processes.py", "test_sanitized.py", "test_signals.py", "test_target.py",
-    "test_warm_up.py",
+LONG = (  # more than about 15 s, with eight workers on two cores
+    "test_across_machines.py", "test_alert_delivery.py", "test_answers.py", "test_arrivals.py",
+    "test_bad_servers.py", "test_calibrate.py", "test_capacity.py", "test_capacity_simulation.py",
+    "test_client_stacks.py", "test_corpus.py", "test_database_trouble.py", "test_doctor.py",
+    "test_doctor_cancel.py", "test_doctor_hostile.py", "test_doctor_proxies.py", "test_gate_simulation.py",
+    "test_gating.py", "test_kills.py", "test_monitor.py", "test_orphans.py", "test_packaging.py", "test_peers.py",
+    "test_playground.py", "test_reference_server_delivery.py", "test_report_page.py", "test_resume.py",
+    "test_run_processes.py", "test_sanitized.py", "test_screen.py", "test_sdk_ai.py", "test_sessions.py",
+    "test_sessions_redis.py", "test_signals.py", "test_stopped_loop.py", "test_target.py", "test_warm_up.py",
+    "test_wire_connections.py", "test_wire_leaving.py", "test_wire_waiting.py",
 )  # fmt: skip
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {
