@@ -28,7 +28,7 @@ _FEW = 60  # streams of a point: its P95 is one of the three slowest
 
 def draw(run: Material) -> Picture | None:
     """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
-    drawn = _drawn(run.timeline, run.timeline.ttft, ttft_limits(run.judgement.verdicts))
+    drawn = _drawn(run.timeline, run.timeline.ttft, limits_of(run.judgement.verdicts, "ttft"))
     peaks = _peaks(run)
     return drawn._replace(key=drawn.key + Markup(" <span>{}</span>").format(peaks)) if drawn and peaks else drawn
 
@@ -112,12 +112,12 @@ class Box:
         return f"{_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.top:.1f}"
 
 
-def ttft_limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
-    """The limits for the TTFT of all streams, ms, by what of it they limit: `P95`."""
+def limits_of(verdicts: Sequence[Verdict], metric: str) -> list[tuple[str, float]]:
+    """The limits for a metric of all streams, by what of it they limit: `P95`."""
     return [
         ((verdict.subject.aggregation or "").upper(), verdict.limit)
         for verdict in verdicts
-        if verdict.figure == "ttft" and verdict.where == Where()
+        if verdict.figure == metric and verdict.where == Where()
     ]
 
 

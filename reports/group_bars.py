@@ -8,6 +8,7 @@ from markupsafe import Markup
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.wording import shortened, visible
+from streamgauge.reports.course_svg import limits_of
 from streamgauge.reports.material import Material
 from streamgauge.reports.worst import FREEZE_MS, failures, gave_up, interval_of_lost, lost
 
@@ -41,10 +42,19 @@ def draw(run: Material) -> Markup | None:
     if not bars:
         return None
     most = max(bar.value for bar in bars) or 1.0
-    scale = _WIDE / min(max(most, *(bar.interval.high or 0.0 for bar in bars)), _MOST_BEYOND * most)
-    lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale) for bar in each)) for each in several)
-    template = Markup('<div class="group-bars"><p>{}; the line is its 95 % interval</p>{}</div>')
-    return template.format(_CAPTIONS[of], Markup("").join(lists))
+    limit = dict(limits_of(run.judgement.verdicts, of)).get("P95")
+    scale = _WIDE / min(max(most, limit or 0.0, *(bar.interval.high or 0.0 for bar in bars)), _MOST_BEYOND * most)
+    lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale, limit) for bar in each)) for each in several)
+    open_ended = "; to an edge where its end is not known" if any(None in bar.interval for bar in bars) else ""
+    template = Markup('<div class="group-bars"><p>{}; the line is its 95 % interval{}{}</p>{}</div>')
+    return template.format(_CAPTIONS[of], open_ended, _about_limit(limit, scale), Markup("").join(lists))
+
+
+def _about_limit(limit: float | None, scale: float) -> str:
+    if limit is None:
+        return ""
+    dotted = "the dotted line" if limit * scale <= _WIDE else "not in the picture"
+    return f"; the limit for all streams, {figure(limit, 'ms')}, is {dotted}"
 
 
 def _compared(run: Material) -> str:
@@ -66,9 +76,13 @@ def _bars(run: Material, kind: str, of: str) -> Iterator[_Bar]:
             yield _Bar(name, p95, facet.metrics[of].intervals.p95, "ms")
 
 
-def _row(bar: _Bar, scale: float) -> Markup:
-    low, high = ((end if end is not None else bar.value) * scale for end in bar.interval)
+def _row(bar: _Bar, scale: float, limit: float | None) -> Markup:
+    low, high = bar.interval
+    until = _WIDE if high is None else min(high * scale, _WIDE)
+    mark = Markup("")
+    if limit is not None and limit * scale <= _WIDE:
+        mark = Markup('<path class="limit" d="M{:.1f} 0V10"/>').format(limit * scale)
     return Markup(
         '<div><dt>{}</dt><dd><svg viewBox="0 0 {} 10" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect width="{:.1f}" height="10"/><path d="M{:.1f} 5H{:.1f}"/></svg>{}</dd></div>'
-    ).format(bar.name, _WIDE, bar.value * scale, low, min(high, _WIDE), figure(bar.value, bar.unit))
+        '<rect width="{:.1f}" height="10"/><path d="M{:.1f} 5H{:.1f}"/>{}</svg>{}</dd></div>'
+    ).format(bar.name, _WIDE, bar.value * scale, (low or 0.0) * scale, until, mark, figure(bar.value, bar.unit))

@@ -55,7 +55,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     is_infinite = any(verdict.observed == math.inf for verdict in alike)
     ranked = sorted(alike, key=lambda each: (is_infinite and each.figure in OF_FAILURES, _used(each)), reverse=True)
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
-    rest = "the other rule is" if len(others) == 1 else f"the other {len(others)} rules are"
+    rest = f"{_subject(others[0])} is" if len(others) == 1 else f"the other {len(others)} rules are"
     kept = f"; {rest} MET" if others and all(each.status is RuleStatus.MET for each in others) else ""
     only_lost = [verdict for verdict in ranked if verdict.came_in_time]
     if len(only_lost) == len(ranked):

@@ -91,7 +91,7 @@ def _lead(groups: Sequence[_Group], course: Course) -> str:
 def _by_load(run: Material, groups: Sequence[_Group]) -> Iterator[Chart]:
     if len(groups) < 2:
         return
-    limits = course_svg.ttft_limits(run.judgement.verdicts)
+    limits = course_svg.limits_of(run.judgement.verdicts, "ttft")
     yield _lines("How does TTFT grow with load?", "open streams", groups, "ms", limits)
     if any(group.pace[0] is not None for group in groups):
         yield _lines("How does the pace of an answer change with load? Its mean gap", "open streams", groups, "pace")

@@ -37,7 +37,7 @@ def _lead(verdicts: list[Verdict], validity: Validity) -> str:
 
 
 def _row(verdict: Verdict) -> tuple[Cell, ...]:
-    needed = f" About {verdict.needed:,} samples would settle it." if _needed_is_missing(verdict) else ""
+    needed = f" About {verdict.needed:,} samples like these would settle it." if _needed_is_missing(verdict) else ""
     of = "" if verdict.where == Where() else f", of {words(verdict.where)}"
     return (
         Mark(verdict.status.value),

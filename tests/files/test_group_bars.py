@@ -24,9 +24,24 @@ def of(network: str, ttft: float, pause: float = 0, n: int = 40) -> list[StreamO
 
 
 def test_the_first_token_is_compared_where_nothing_worse_happened(tmp_path: Path) -> None:
-    caption, rows = bars(tmp_path / "run.db", [*of("wifi", 200), *of("slow_4g", 500)])
+    caption, rows = bars(tmp_path / "run.db", [*of("wifi", 200, n=200), *of("slow_4g", 500, n=200)])
     assert caption == "P95 TTFT; the line is its 95 % interval"
     assert rows == [("slow_4g", "500 ms"), ("wifi", "200 ms")]
+
+
+def test_an_interval_without_a_known_end_goes_to_the_edge(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "run.db", [*of("wifi", 200, n=200), *of("slow_4g", 500, n=40)])
+    assert "; the line is its 95 % interval; to an edge where its end is not known</p>" in html
+    assert html.count('H100.0"/></svg>') == 1
+
+
+def test_every_bar_has_the_limit_for_all_streams_if_it_is_near(tmp_path: Path) -> None:
+    streams, mark = [*of("wifi", 200), *of("slow_4g", 500)], '<path class="limit" d="M100.0 0V10"/>'
+    near, _ = rendered(tmp_path / "near.db", streams, "p95(ttft) < 600ms", "p95(itl) < 550ms")
+    assert near.count(mark) == 2
+    assert "; the limit for all streams, 600 ms, is the dotted line</p>" in near
+    far, _ = rendered(tmp_path / "far.db", streams, "p95(ttft) < 2s")
+    assert "; the limit for all streams, 2 s, is not in the picture</p>" in far
 
 
 def test_waits_in_mid_answer_come_before_the_first_token(tmp_path: Path) -> None:

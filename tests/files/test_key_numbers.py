@@ -74,7 +74,9 @@ def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tm
     assert judgement.metrics["ttft"].intervals.p95.high is None
     seen = Page(html)
     assert "interval: too few streams to tell, 40 streams" in seen.text
-    assert "limit 1 s: 40 streams are too few for this interval; about 72 streams would settle it" in seen.text
-    assert "limit 1.0 %: the interval crosses it; about 368 streams would settle it" in seen.text
+    assert (
+        "limit 1 s: 40 streams are too few for this interval; about 72 streams like these would settle it" in seen.text
+    )
+    assert "limit 1.0 %: the interval crosses it; about 368 streams like these would settle it" in seen.text
     assert [row[4] for row in seen.tables["Rules"][1:]] == ["too few streams to tell", "0–8.8"]
     assert "–?" not in seen.text

@@ -94,7 +94,7 @@ def test_a_figure_without_end_is_told_by_what_failed(tmp_path: Path) -> None:
     )
     html, _ = rendered(tmp_path / "alone.db", streams, "p95(ttft) < 100ms", "completion_rate > 50%")
     told = "SLA missed: P95 TTFT was 500 ms for those that came (limit 100 ms), and of 240 streams, 40 never came"
-    assert f"{told}; the other rule is MET." in html
+    assert f"{told}; completion rate is MET." in html
     html, _ = rendered(tmp_path / "none.db", streams[200:], "p95(ttft) < 100ms")
     assert "SLA missed: P95 TTFT: of 40 streams, 40 never came (limit 100 ms)." in html
 
@@ -177,7 +177,7 @@ def test_a_rule_missed_only_by_streams_that_failed_is_told_apart(tmp_path: Path)
     streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
     html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 1%", "p95(itl) < 1s")
     told = "error rate was 10.0 % (limit 1.0 %); also missed, only by the streams that never came: P95 TTFT; "
-    assert f"SLA missed: {told}the other rule is MET." in html
+    assert f"SLA missed: {told}P95 ITL is MET." in html
 
 
 def test_the_end_of_a_run_in_which_only_the_quickest_had_a_first_token_is_shaded(tmp_path: Path) -> None:

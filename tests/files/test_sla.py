@@ -104,7 +104,7 @@ def test_an_interval_across_the_limit_is_inconclusive_and_says_what_would_settle
     assert found.status is RuleStatus.INCONCLUSIVE
     assert found.needed is not None
     assert found.needed > 300
-    assert f"about {found.needed:,} streams would settle it" in found.reason
+    assert f"about {found.needed:,} streams like these would settle it" in found.reason
 
 
 def test_too_few_samples_are_inconclusive_however_good_they_are(tmp_path: Path) -> None:

@@ -355,7 +355,7 @@ def _by_interval(rule: Rule, interval: Interval, evidence: _Evidence) -> tuple[R
         return RuleStatus.MET, f"the whole interval keeps the limit of {limit}"
     if bad is not None and not rule.holds(bad):
         return RuleStatus.MISSED, f"the whole interval is beyond the limit of {limit}"
-    more = f"; about {some(needed, counted)} would settle it" if needed and needed > n else ""
+    more = f"; about {some(needed, counted)} like these would settle it" if needed and needed > n else ""
     if good is None:
         return RuleStatus.INCONCLUSIVE, f"{some(n, f'{counted} is', f'{counted}s are')} too few for this interval{more}"
     return RuleStatus.INCONCLUSIVE, f"the interval crosses the limit of {limit}{more}"
