@@ -110,7 +110,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
     Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
     """
-    if hasattr(session.config, "workerinput"):
+    if getattr(session.config, "workerinput", None):  # empty: this process forks the workers
         priority.lower()
     with busy.first() if session.config.getoption("markexpr") == "timing" else contextlib.nullcontext():
         return (yield)
