@@ -8,7 +8,10 @@ import pytest
 from tests.support.command import HASTY, command
 from tests.support.reference import ReferenceServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a wait for a core is not known")
+pytestmark = [
+    pytest.mark.timing,  # beside other tests, those would be in the way of a run, or keep its busy programs from it
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a wait for a core is not known"),
+]
 
 ON_ONE_CORE = f"""
 import os
@@ -67,7 +70,6 @@ def test_a_run_beside_busy_programs_on_its_core_says_that_they_were_in_its_way(
     assert "--processes" not in said
 
 
-@pytest.mark.timing  # beside other programs, they would be the reason
 def test_a_run_that_fills_its_core_itself_says_so(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     said = run(server, rules, tmp_path, OWN, 2)
     assert "the generator stood still for" in said
