@@ -13,6 +13,8 @@ from pathlib import Path
 from streamgauge.harness import cores
 from streamgauge.harness.record.vitals import Vital
 
+# What others took from this process.
+LACK = frozenset({Vital.CPU_WAIT, Vital.OTHERS_PERCENT, Vital.STEAL_PERCENT, Vital.THROTTLED_PERCENT})
 _MOST_THREADS = 64  # whose waits are read; a process of ours has a handful
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # per second, in /proc/stat
 _USER, _NICE, _SYSTEM, _STEAL = 0, 1, 2, 7  # columns of /proc/stat
@@ -29,6 +31,10 @@ class Cpu:
         self._threads = dict(_waits(self._root))
         self._others, self._stolen = _machine(self._root)
         self._periods, self._throttled = _group(self._root)
+
+    def seconds(self) -> float:
+        """How long ago the last call of `percent` was."""
+        return time.monotonic() - self._at
 
     def percent(self) -> dict[Vital, float]:
         """The use since the last call, in % of one core; always call it in the event loop's thread."""

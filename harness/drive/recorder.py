@@ -15,7 +15,7 @@ from contextlib import suppress
 import gevent
 from gevent.event import Event
 
-from streamgauge.harness.drive.cpu import Cpu
+from streamgauge.harness.drive.cpu import LACK, Cpu
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
@@ -23,6 +23,7 @@ from streamgauge.harness.record.vitals import Vital, VitalSample
 _BATCH_EVERY = 0.5  # seconds; a process that dies loses the streams of this time, and those under way
 _PROBE_EVERY = 0.02  # seconds between two measurements of how late the loop's timers fire
 _STOP = 0.05  # seconds; a timer that is later was delayed by a stop of the loop
+_SHORTEST = 0.2  # seconds; in less, the kernel's hundredths of a second do not tell how much CPU others used
 _MOST_STREAMS = 500  # in a batch
 _MOST_BYTES = 524_288  # in a batch, approximately; a larger stream makes a batch of its own
 _ROW = 700  # approximate bytes of an encoded stream without its arrivals
@@ -94,7 +95,11 @@ class Recorder:
         if self._greenlet:
             self._greenlet.kill()
             self._probe.stop()
-            self._samples += self._measured(self._clock.now())
+            at = self._clock.now()
+            self._samples += self._measured(at)
+            if self._cpu.seconds() >= _SHORTEST:  # who had the core while the loop stood still at the end
+                lack = {vital: value for vital, value in self._cpu.percent().items() if vital in LACK}
+                self._samples += _samples(at, lack)
             gc.enable()
             gc.unfreeze()
         self._flush()
