@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,7 @@ def _background(cancelled: list[bytes], begun: threading.Event, goes_on: threadi
                 peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
             elif b'"background":true' in request:
                 peer.send(CHUNKED, *(chunk(_event(each)) for each in (_CREATED, _WORD)))
+                time.sleep(1)  # who is interrupted before reading this cannot know what to cancel
                 begun.set()
                 goes_on.wait(PATIENCE)
                 peer.reset()
