@@ -44,16 +44,24 @@ def draw(run: Material) -> Markup | None:
     most = max(bar.value for bar in bars) or 1.0
     limit = dict(limits_of(run.judgement.verdicts, of)).get("P95")
     scale = _WIDE / min(max(most, limit or 0.0, *(bar.interval.high or 0.0 for bar in bars)), _MOST_BEYOND * most)
-    lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale, limit) for bar in each)) for each in several)
+    mark = _mark(limit, scale)
+    lists = (Markup("<dl>{}</dl>").format(Markup("").join(_row(bar, scale, mark) for bar in each)) for each in several)
     open_ended = "; to an edge where its end is not known" if any(None in bar.interval for bar in bars) else ""
     template = Markup('<div class="group-bars"><p>{}; the line is its 95 % interval{}{}</p>{}</div>')
-    return template.format(_CAPTIONS[of], open_ended, _about_limit(limit, scale), Markup("").join(lists))
+    return template.format(_CAPTIONS[of], open_ended, _about_limit(limit, mark), Markup("").join(lists))
 
 
-def _about_limit(limit: float | None, scale: float) -> str:
+def _mark(limit: float | None, scale: float) -> Markup:
+    """Where a bar reaches the limit; nothing if that is beyond the picture."""
+    if limit is None or limit * scale > _WIDE:
+        return Markup("")
+    return Markup('<path class="limit" d="M{:.1f} 0V10"/>').format(limit * scale)
+
+
+def _about_limit(limit: float | None, mark: Markup) -> str:
     if limit is None:
         return ""
-    dotted = "the dotted line" if limit * scale <= _WIDE else "not in the picture"
+    dotted = "the dotted line" if mark else "not in the picture"
     return f"; the limit for all streams, {figure(limit, 'ms')}, is {dotted}"
 
 
@@ -76,12 +84,9 @@ def _bars(run: Material, kind: str, of: str) -> Iterator[_Bar]:
             yield _Bar(name, p95, facet.metrics[of].intervals.p95, "ms")
 
 
-def _row(bar: _Bar, scale: float, limit: float | None) -> Markup:
+def _row(bar: _Bar, scale: float, mark: Markup) -> Markup:
     low, high = bar.interval
     until = _WIDE if high is None else min(high * scale, _WIDE)
-    mark = Markup("")
-    if limit is not None and limit * scale <= _WIDE:
-        mark = Markup('<path class="limit" d="M{:.1f} 0V10"/>').format(limit * scale)
     return Markup(
         '<div><dt>{}</dt><dd><svg viewBox="0 0 {} 10" preserveAspectRatio="none" aria-hidden="true">'
         '<rect width="{:.1f}" height="10"/><path d="M{:.1f} 5H{:.1f}"/>{}</svg>{}</dd></div>'

@@ -20,9 +20,8 @@ def connecting(until: Event) -> gevent.Greenlet:
 
 
 def test_a_new_user_waits_until_nobody_connects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        turns, "_LONGEST_QUEUE", 600
-    )  # a busy machine takes longer than the moment for which users wait
+    # A busy machine takes longer than the moment for which users wait.
+    monkeypatch.setattr(turns, "_LONGEST_QUEUE", 600)
     connected, order = Event(), []
     other = connecting(connected)
     other.link(lambda _: order.append("connected"))
