@@ -13,8 +13,6 @@ from pathlib import Path
 from streamgauge.harness import cores
 from streamgauge.harness.record.vitals import Vital
 
-# What others took from this process.
-LACK = frozenset({Vital.CPU_WAIT, Vital.OTHERS_PERCENT, Vital.STEAL_PERCENT, Vital.THROTTLED_PERCENT})
 _MOST_THREADS = 64  # whose waits are read; a process of ours has a handful
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # per second, in /proc/stat
 _USER, _NICE, _SYSTEM, _STEAL = 0, 1, 2, 7  # columns of /proc/stat

@@ -15,10 +15,10 @@ from contextlib import suppress
 import gevent
 from gevent.event import Event
 
-from streamgauge.harness.drive.cpu import LACK, Cpu
+from streamgauge.harness.drive.cpu import Cpu
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
-from streamgauge.harness.record.vitals import Vital, VitalSample
+from streamgauge.harness.record.vitals import LACK_OF_CORES, Vital, VitalSample
 
 _BATCH_EVERY = 0.5  # seconds; a process that dies loses the streams of this time, and those under way
 _PROBE_EVERY = 0.02  # seconds between two measurements of how late the loop's timers fire
@@ -98,7 +98,7 @@ class Recorder:
             at = self._clock.now()
             self._samples += self._measured(at)
             if self._cpu.seconds() >= _SHORTEST:  # who had the core while the loop stood still at the end
-                lack = {vital: value for vital, value in self._cpu.percent().items() if vital in LACK}
+                lack = {vital: value for vital, value in self._cpu.percent().items() if vital in LACK_OF_CORES}
                 self._samples += _samples(at, lack)
             gc.enable()
             gc.unfreeze()

@@ -67,6 +67,10 @@ class Vital(StrEnum):
     SERVER_GENERATED = "server_generated", "tokens", "tokens that the server has generated since it started: a counter"
 
 
+# What a process lacked because others had its cores.
+LACK_OF_CORES = (Vital.CPU_WAIT, Vital.OTHERS_PERCENT, Vital.STEAL_PERCENT, Vital.THROTTLED_PERCENT)
+
+
 class VitalSample(NamedTuple):
     at: int  # ns on the run's clock
     vital: Vital

@@ -15,9 +15,9 @@ from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.store import Run, VitalSeries
 from streamgauge.harness.judge.verdict.processes import cores, host_of, longest, named
 from streamgauge.harness.judge.verdict.time_lost import Lost, covered, of_process
-from streamgauge.harness.record.vitals import Vital
+from streamgauge.harness.record.vitals import LACK_OF_CORES, Vital
 
-EVIDENCE = (Vital.CPU_WAIT, Vital.OTHERS_PERCENT, Vital.STEAL_PERCENT, Vital.THROTTLED_PERCENT)
+EVIDENCE = LACK_OF_CORES
 _WAITED = 5.0  # % of a second: below, a wait for a core is the scheduler's ordinary grain
 _SHORT = 0.02  # of a process's time: as for stops of its event loop
 _FULL = 90.0  # CPU of Python's thread, %: it had the core that it waits for
