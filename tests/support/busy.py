@@ -21,7 +21,6 @@ short_of_cores = Late("streamgauge.harness.judge.verdict.short_of_cores")
 _BUSY = "the machine was busy with other work"  # of a verdict: judge/verdict/short_of_cores.py
 
 _STARTED_LATE = ("were started late", "could not be started")  # of users: judge/verdict/less_load.py
-_STOOD_STILL = ("stood still for",)  # of a process: judge/verdict/validity.py
 
 
 def again_if_busy(
@@ -75,9 +74,7 @@ def _only_late(database: Path) -> bool:
     evidence = validity.Evidence(found.run, found.totals, found.distributions, vitals, found.warm_up, cold_start="")
     statuses = {verdict.status for verdict in found.verdicts}
     doubts = validity.doubts_of_good_figures(evidence)
-    # A short run may stand still beside others for too short to be told why.
-    of_others = [*_STARTED_LATE, *(_STOOD_STILL if os.getloadavg()[0] > cores.usable() else ())]
-    late = [doubt for doubt in doubts if any(words in doubt for words in of_others)]
+    late = [doubt for doubt in doubts if any(words in doubt for words in _STARTED_LATE)]
     return (
         found.verdict is judgement.RunVerdict.INVALID
         and bool(late or short_of_cores.explained(found.run, vitals))
