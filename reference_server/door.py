@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.delivery.connection import CONNECTION, SEND
+from streamgauge.reference_server.delivery.incoming import BODY_LIMIT
 from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.refusals import error
 from streamgauge.reference_server.settings import Settings

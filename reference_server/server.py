@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from streamgauge.reference_server.app import create_app
-from streamgauge.reference_server.delivery import arrivals
-from streamgauge.reference_server.delivery.arrivals import Arrivals
+from streamgauge.reference_server.delivery import incoming
 from streamgauge.reference_server.delivery.connection import Connection
+from streamgauge.reference_server.delivery.incoming import Incoming
 from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.delivery.timer_wheel import event_loop
 from streamgauge.reference_server.door import Admission
@@ -57,27 +57,27 @@ def serve(settings: Settings) -> None:
         sessions.shared = _shared_logs(settings.redis_url, sessions)
     admission = Admission(streams, settings.max_streams, settings.max_tokens)
     upstream = None if settings.upstream is None else _upstream(settings.upstream)
-    all_arrivals = Arrivals(_most_connections(settings.max_streams))
+    all_incoming = Incoming(_most_connections(settings.max_streams))
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are one for each wrong request
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that has gone
     config = uvicorn.Config(
         create_app(settings, sessions, admission, upstream),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
-        http=partial(Connection, streams.wheel, all_arrivals),  # type: ignore[arg-type]  # called as a class is, and no more
+        http=partial(Connection, streams.wheel, all_incoming),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=arrivals.SECONDS,
+        timeout_keep_alive=incoming.SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
         backlog=_ACCEPTED_AT_ONCE,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
     _load(config)
-    _Server(config, sessions, admission, all_arrivals, settings.drain).run(sockets=[listener])
+    _Server(config, sessions, admission, all_incoming, settings.drain).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -87,10 +87,10 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, sessions: Sessions, admission: Admission, arrivals: Arrivals, drain: float
+        self, config: uvicorn.Config, sessions: Sessions, admission: Admission, incoming: Incoming, drain: float
     ) -> None:
         super().__init__(config)
-        self._arrivals = arrivals
+        self._incoming = incoming
         self._sessions = sessions
         self._admission = admission
         self._drain = drain
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
         print(f"streamgauge reference server: {_url(sockets[0], tls=self.config.is_ssl)}", flush=True)  # noqa: T201
 
     async def on_tick(self, counter: int) -> bool:
-        self._arrivals.close_late()
+        self._incoming.close_late()
         if not self._sessions.streams.active and gc.get_count()[0] > _COLLECT_FROM:
             gc.collect()
         return await super().on_tick(counter)

@@ -2,7 +2,7 @@
 
 settings      how an answer is delivered
 sink          the two ends of a connection, as types
-arrivals      limits of requests that are still arriving
+incoming      limits of requests that are still arriving
 connection    a client's socket
 responses     a stream as an HTTP response
 stream        one stream: each token at its due time

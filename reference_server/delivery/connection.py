@@ -16,8 +16,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from streamgauge.reference_server.delivery import arrivals
-from streamgauge.reference_server.delivery.arrivals import Arrivals
+from streamgauge.reference_server.delivery import incoming
+from streamgauge.reference_server.delivery.incoming import Incoming
 from streamgauge.reference_server.delivery.sink import Producer
 from streamgauge.reference_server.delivery.timer_wheel import TimerWheel
 
@@ -43,13 +43,13 @@ class Connection(HttpToolsProtocol):
 
     # In fewer cache lines: see `stream.Stream`.
     __slots__ = (
-        "_arrivals", "_arrived", "_descriptor", "_in_head", "_refused", "_unread", "_unread_timer", "full", "lost",
+        "_arrived", "_descriptor", "_in_head", "_incoming", "_refused", "_unread", "_unread_timer", "full", "lost",
         "producer", "wheel",
     )  # fmt: skip
 
-    def __init__(self, wheel: TimerWheel, all_arrivals: Arrivals, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, wheel: TimerWheel, all_incoming: Incoming, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._arrivals = all_arrivals
+        self._incoming = all_incoming
         self._arrived = 0  # bytes of the request that is arriving
         self._in_head = True
         self._refused: _Refused | None = None  # why the request is not parsed to its end
@@ -69,38 +69,38 @@ class Connection(HttpToolsProtocol):
         else:
             transport.set_write_buffer_limits(high=0)
             self._descriptor = transport.get_extra_info("socket").fileno()
-        if len(self.connections) > self._arrivals.most and not self._arrivals.make_room():
+        if len(self.connections) > self._incoming.most and not self._incoming.make_room():
             self._refuse(503, "all connections of the server are in use; try again")
         else:
-            self._arrivals.wait(self)
+            self._incoming.expect(self)
 
-    # The request, within the limits of `arrivals`
+    # The request, within the limits of `incoming`
 
     def data_received(self, data: bytes) -> None:
         self.wheel.catch_up()  # a burst of requests must not delay tokens, neither here nor in `door`
         self._arrived += len(data)
-        self._arrivals.held += len(data)
+        self._incoming.held += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             self._forget_request()
-        elif self._in_head and self._arrived > arrivals.HEAD_LIMIT:
-            self._refuse(431, f"the headers are larger than {arrivals.HEAD_LIMIT} bytes")
-        elif self._arrived > arrivals.RAW_LIMIT:
-            self._refuse(413, f"the request is larger than {arrivals.RAW_LIMIT} bytes")
-        elif self._arrivals.full and self._arrived > arrivals.HEAD_LIMIT:
+        elif self._in_head and self._arrived > incoming.HEAD_LIMIT:
+            self._refuse(431, f"the headers are larger than {incoming.HEAD_LIMIT} bytes")
+        elif self._arrived > incoming.RAW_LIMIT:
+            self._refuse(413, f"the request is larger than {incoming.RAW_LIMIT} bytes")
+        elif self._incoming.full and self._arrived > incoming.HEAD_LIMIT:
             self._refuse(503, "the server receives too much at once; try again")
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= arrivals.PIPELINED:
-            raise self._refusal(400, f"more than {arrivals.PIPELINED} requests wait on this connection")
+        if len(self.pipeline) >= incoming.PIPELINED:
+            raise self._refusal(400, f"more than {incoming.PIPELINED} requests wait on this connection")
         self._in_head = True
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict, which has no room for our keys
         scope[CONNECTION] = self
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= arrivals.HEADERS:
-            raise self._refusal(431, f"there are more than {arrivals.HEADERS} headers")
+        if len(self.headers) >= incoming.HEADERS:
+            raise self._refusal(431, f"there are more than {incoming.HEADERS} headers")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -113,18 +113,18 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._forget_request()
         if self.cycle.response_complete:  # it was refused before its end
-            self._arrivals.wait(self)
+            self._incoming.expect(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
-            self._arrivals.wait(self)
+            self._incoming.expect(self)
 
     def _forget_request(self) -> None:
-        self._arrivals.held -= self._arrived
+        self._incoming.held -= self._arrived
         self._arrived = 0
-        self._arrivals.arrived(self)
+        self._incoming.arrived(self)
 
     def _refusal(self, status: int, reason: str) -> _Refused:
         self._refused = _Refused(status, reason)
@@ -188,19 +188,19 @@ class Connection(HttpToolsProtocol):
         self.full = True
         if self.producer is None:  # a producer has a deadline of its own
             self._unread = self.transport.get_write_buffer_size()
-            self._arrivals.held += self._unread
-            self._unread_timer = self.loop.call_later(arrivals.UNREAD_SECONDS, self.abort)
+            self._incoming.held += self._unread
+            self._unread_timer = self.loop.call_later(incoming.UNREAD_SECONDS, self.abort)
 
     @property
     def overloaded(self) -> bool:
         """Whether all clients together have sent, or left unread, as much as the server is ready to hold."""
-        return self._arrivals.full
+        return self._incoming.full
 
     def _forget_unread(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
-            self._arrivals.held -= self._unread
+            self._incoming.held -= self._unread
 
     def resume_writing(self) -> None:
         super().resume_writing()

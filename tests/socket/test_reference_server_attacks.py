@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from streamgauge.reference_server.delivery import arrivals
-from streamgauge.reference_server.delivery.arrivals import Arrivals
+from streamgauge.reference_server.delivery import incoming
+from streamgauge.reference_server.delivery.incoming import Incoming
 from tests.support import patient
 from tests.support.command import PATIENCE
 from tests.support.reference import ReferenceServer, reference_server, wait_for
@@ -142,7 +142,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_traceback(
 
 
 class Connection:
-    """A connection as `Arrivals` knows it."""
+    """A connection as `Incoming` knows it."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -154,14 +154,14 @@ class Connection:
 def test_a_request_that_is_late_is_closed_and_one_that_arrived_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    all_arrivals, late, arrived, kept = Arrivals(10), Connection(), Connection(), Connection()
+    all_incoming, late, arrived, kept = Incoming(10), Connection(), Connection(), Connection()
     for connection in (late, arrived, kept):
-        all_arrivals.wait(connection)
-    all_arrivals.arrived(arrived)
-    now += arrivals.SECONDS / 2
-    all_arrivals.wait(kept)  # its answer has ended: the next request may come
-    now += arrivals.SECONDS / 2 + 1
-    all_arrivals.close_late()
+        all_incoming.expect(connection)
+    all_incoming.arrived(arrived)
+    now += incoming.SECONDS / 2
+    all_incoming.expect(kept)  # its answer has ended: the next request may come
+    now += incoming.SECONDS / 2 + 1
+    all_incoming.close_late()
     assert (late.reasons, arrived.reasons, kept.reasons) == (["the request did not arrive within 75 s"], [], [])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
+from streamgauge.reference_server.delivery.incoming import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
 from tests.support import patient
 from tests.support.dialects import PATHS, complaint, in_dialect

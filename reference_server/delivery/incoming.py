@@ -24,7 +24,7 @@ class Waiting(Protocol):
         """Close it, with the reason for the client."""
 
 
-class Arrivals:
+class Incoming:
     """All connections of the server that wait for a whole request, and what unfinished transfers hold in memory."""
 
     def __init__(self, most: int) -> None:
@@ -36,7 +36,7 @@ class Arrivals:
     def full(self) -> bool:
         return self.held > _HELD
 
-    def wait(self, connection: Waiting) -> None:
+    def expect(self, connection: Waiting) -> None:
         self._waiting.pop(connection, None)
         self._waiting[connection] = time.monotonic()
 
