@@ -9,14 +9,14 @@ ForInconclusive = Literal["pass", "fail"]  # the choices of --inconclusive: exit
 class Exit(IntEnum):
     MET = 0  # every rule is met, and nothing regressed
     MISSED = 1  # a rule is missed, or a metric regressed
-    MISTAKE = 2  # the call or the config is wrong: the error message says what to change
+    MISTAKE = 2  # the call or the config is wrong, or the command could not do its work: the error message says why
     INCONCLUSIVE = 3  # too few samples to judge, or an invalid run
 
 
 VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run ended and was judged
 
 
-def without_verdict(inconclusive: ForInconclusive | None, *, invalid: bool) -> Exit:
+def of_inconclusive(inconclusive: ForInconclusive | None, *, invalid: bool) -> Exit:
     """The exit code of an inconclusive or invalid result. `pass` accepts an inconclusive result, but no invalid one."""
     if inconclusive == "fail":
         return Exit.MISSED

@@ -20,7 +20,7 @@ class TruthRow(msgspec.Struct):
     client: str | None  # the request's x-gauge-stream header
     received_at: int  # when the last bytes of the request were read
     due: int | None  # when the first token was due; None: that was never known
-    # For each token: when its event had been handed to the kernel; of a resumable answer, when it was written to the
+    # For each token: when its event was handed to the connection; of a resumable answer, when it was written to the
     # log. So a token that a client got only after it came back has the time of its generation.
     sent: list[int]
     ended_at: int

@@ -20,7 +20,7 @@ from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.reports.series import Series
 
 MOST = 40  # parts of a page: those with the most streams
-METRICS = ("ttft", "itl", "tpot", "e2e", "longest_stall")
+SHOWN_OF_PARTS = ("ttft", "itl", "tpot", "e2e", "longest_stall")
 _MOST_VALUES, _MOST_LABELS = 12, 4  # of a label, and labels: each combination is measured on its own
 _QUANTILES = (0.5, 0.95)
 _KINDS = {"user": "User class", "network": "Network", "label.phase": "Phase"}  # all else is a label
@@ -36,7 +36,7 @@ class Facet:
     name: str  # the value; of a network with the very same streams as a user class, that class, too
     is_told: bool  # by a network with the very same streams
     totals: Totals
-    metrics: dict[str, Summary]  # all of METRICS
+    metrics: dict[str, Summary]  # all of SHOWN_OF_PARTS
     ttft: Series  # over time, by the due time
 
 
@@ -87,7 +87,7 @@ class Collector:
             part = ready.get((key.removeprefix("label."), value))
             known = part.metrics if part else {}
             name, is_told = (part.name, part.is_told) if part else (value, False)
-            missing = [name for name in METRICS if name not in known]
+            missing = [name for name in SHOWN_OF_PARTS if name not in known]
             metrics = {name: summary(measurements.distribution(name, where)) for name in missing}
             kind = _KINDS.get(key, f"Label {key.removeprefix('label.')}")
             course = self._course(where, by_ttft)

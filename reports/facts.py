@@ -8,7 +8,7 @@ from typing import NamedTuple
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
-from streamgauge.harness.judge.measure.metrics import METRICS as METRICS_OF_ALL
+from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.reader_model import STALL_US
 from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
@@ -18,7 +18,7 @@ from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg
-from streamgauge.reports.facets import METRICS
+from streamgauge.reports.facets import SHOWN_OF_PARTS
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import TOO_FEW, Cell, Fact, Mark, Picture, Table, figure_or_never, interval_of
 
@@ -115,7 +115,7 @@ def _asked(name: str, rules: Sequence[Verdict]) -> str:
 
 def _fact(summary: Summary, name: str, q: str, since: Since | None = None) -> Fact:
     value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
-    n = some(summary.n, "gap" if METRICS_OF_ALL[name].pooled else "stream")
+    n = some(summary.n, "gap" if METRICS[name].pooled else "stream")
     doubt = f"{_interval(interval, 'ms')}, {n}" if value is not None else n
     if name == "longest_stall" and value is not None and value >= STALL_US / 1e3:
         doubt += f"; {_READERS}"
@@ -209,7 +209,7 @@ def _since(since: Since | None, subject: str) -> str:
 
 def percentiles(of: str, metrics: Mapping[str, Summary]) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for name in METRICS:
+    for name in SHOWN_OF_PARTS:
         seen = metrics[name]
         if not (seen.n or seen.failed):
             continue

@@ -173,7 +173,7 @@ class Where(Closed, frozen=True):
 
 
 class Sla(Closed, frozen=True):
-    """A rule, or a preset's name in its place. With both, it is a rule that came from the preset."""
+    """A rule, or the name of a preset, which stands for its rules. Those have both: a rule, and where it came from."""
 
     rule: str = ""
     preset: str | None = None

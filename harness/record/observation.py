@@ -83,7 +83,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     # Total time between a tool's input and the content after it, ns. None: no content followed a tool's input.
     tool_pause: int | None = None
     body_bytes: int = 0  # of the answer, after transfer decoding
-    arrivals: bytes = b""  # every event, content or not; see `arrivals.encode`
+    arrivals: bytes = b""  # every event, content or not; as `record/arrivals.py` encodes them
 
     # as the server reported
     input_tokens: int | None = None
@@ -104,7 +104,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     resume_duplicated: int | None = None  # content chunks that had arrived before
 
     # the instrument's own errors
-    send_lag: int | None = None  # started_at minus due_at, without the delay that the scenario asked for, ns
+    send_lag: int | None = None  # started_at minus due_at, ns
     reads: int = 0
     coalesced_reads: int = 0  # reads that held two or more content chunks
     saturated_reads: int = 0  # of these, late reads: coalesced by the generator, not by the server

@@ -17,7 +17,7 @@ _EVENT_STREAM_HEADERS = {
 }
 _SECONDS_TO_READ_THE_END = 10  # for a slow client, after its stream has ended
 
-Open = Callable[[Sink, int], None]  # starts the producer: with its sink, and the time when the request was received
+Open = Callable[[Sink, int], None]  # starts a producer into the sink; the request was received at this time, ns
 
 
 class _Carrier(Response):

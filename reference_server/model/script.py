@@ -1,7 +1,6 @@
-"""The script of an answer: which tokens it has and when each is due. Pure: no clock, no sleeping, no state.
+"""The script of an answer: its tokens, and the wait before each. Pure: no clock, no sleeping, no state.
 
-Due times are offsets from the request's arrival and are fixed before the first token is sent. So a token that is sent
-late does not delay the ones after it, and delays cannot add up.
+It is written before the first token is sent. `delivery/stream.py` turns the waits into due times.
 """
 
 import re

@@ -59,7 +59,7 @@ class Transcript:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     headers_read: Read | None = None
     body: bytes | bytearray = b""
-    complete: bool = True  # the HTTP message has its end, or has none by which one could tell
+    complete: bool = True  # the HTTP message came to its end, or did not say where that is
     reads: Reads = field(default_factory=Reads)
     holds: Sequence[int] = ()  # when reading went on after each intended pause
     away: tuple[int, int] | None = None  # (start, end) of the app's time in the background

@@ -1,7 +1,7 @@
 """The kernel's arrival times (SO_TIMESTAMPNS): CLOCK_REALTIME nanoseconds, in a control message with each read.
 
-The kernel gives one stamp for a read, that of the read's last segment. `stamp_of` serves the socket readers in Python;
-the compiled reader finds the stamp itself, in native/reader.c.
+The kernel gives one stamp for a read, that of the read's last segment. `stamp_of` serves TLS handshakes and the socket
+readers in Python; the compiled reader finds the stamp itself, in native/reader.c.
 """
 
 import socket

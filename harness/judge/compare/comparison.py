@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
+from streamgauge.harness.exit_codes import Exit, ForInconclusive, of_inconclusive
 from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.gate import Gate, GatedMetric, RunFigure
 from streamgauge.harness.judge.compare.regression import FEWEST_PAIRS, Mask, Settings
@@ -103,7 +103,7 @@ def exit_code(comparison: Comparison, inconclusive: ForInconclusive | None = Non
         return Exit.MET
     if comparison.status is GateStatus.REGRESSED:
         return Exit.MISSED
-    return without_verdict(inconclusive, invalid=comparison.status is GateStatus.INVALID)
+    return of_inconclusive(inconclusive, invalid=comparison.status is GateStatus.INVALID)
 
 
 # The decision

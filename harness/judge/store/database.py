@@ -1,6 +1,6 @@
 """The database: one SQLite file with every stream of every run.
 
-Rows hold what was observed, and no metrics: those are computed again at each reading. Readers get columns in bounded
+Rows hold what was observed. Percentiles and rates are computed again at each reading. Readers get columns in bounded
 batches. One writer and any number of readers may have the file open at once. Streams of a run's warm-up are read by
 `warm_up` and `warm_up_outcomes` only, so no other reader can count them by mistake.
 """

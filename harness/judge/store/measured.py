@@ -1,4 +1,4 @@
-"""Which streams of a run are measured, and which belong to its warm-up. Decided here and nowhere else. Pure.
+"""Which streams of a run are measured, and which belong to its warm-up. Decided here for all readers of rows. Pure.
 
 A stream belongs to the warm-up if it was due before `Run.measured_from`, whenever it ended. The view `stream_metrics`
 says the same in its own words, see `schema`.

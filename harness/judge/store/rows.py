@@ -34,7 +34,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     measured_from: int | None = None
     status: RunStatus = "running"
     config: dict[str, Any] = {}  # without secrets
-    rules: list[Sla] = []  # as they were written
+    rules: list[Sla] = []  # as they were written, or as their preset has them
     fingerprint: dict[str, Any] = {}  # what must be equal for two runs to be comparable
     labels: dict[str, str] = {}
     instrument: dict[str, Any] = {}  # stamps, versions, platform, processes, clock_drift_ns, …

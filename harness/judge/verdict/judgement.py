@@ -15,7 +15,7 @@ import msgspec
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
+from streamgauge.harness.exit_codes import Exit, ForInconclusive, of_inconclusive
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure import server_counters, statistics
 from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
@@ -271,7 +271,7 @@ def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None)
         return Exit.MET
     if judgement.verdict is RunVerdict.MISSED:
         return Exit.MISSED
-    return without_verdict(inconclusive, invalid=judgement.verdict is RunVerdict.INVALID)
+    return of_inconclusive(inconclusive, invalid=judgement.verdict is RunVerdict.INVALID)
 
 
 def _server_counters(store: Store, run: Run, measurements: Measurements) -> dict[str, float]:

@@ -26,7 +26,7 @@ _LIMIT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\s\d.]*)")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    written: Sla  # the rule's table in the config: its text and its options
+    written: Sla  # its text and its options, from the config or a preset
     subject: Subject
     op: str
     limit: float  # in the subject's unit
