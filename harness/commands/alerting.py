@@ -1,13 +1,17 @@
 """--alert of the commands that judge runs: tells the receivers of the config when the verdict is not good."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.receivers import Filled
+from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.alerts import at_once, of_result
 from streamgauge.harness.monitor.alerts.message import Alert
 
@@ -23,22 +27,36 @@ def tell(filled: Filled, result: Judgement | Gated, code: int) -> None:
         _send(filled, alert)
 
 
-def tell_of_no_verdict(filled: Filled, scenario: str, host: str) -> None:
-    """A series whose runs failed, so that there is nothing to judge: nobody must take silence for success."""
+@contextmanager
+def mistakes_told(filled: Filled | None, subject: str, target: str) -> Iterator[None]:
+    """Send an alert if a mistake ends the command in here, such as a baseline that does not exist. None: send nothing.
+
+    A job that runs at night has nobody who reads what it printed.
+    """
+    try:
+        yield
+    except StreamgaugeError as fault:
+        if filled is not None:
+            tell_of_no_verdict(filled, subject, target, str(fault))
+        raise
+
+
+def tell_of_no_verdict(filled: Filled, subject: str, target: str, reason: str) -> None:
+    """What there is nothing to judge of: nobody must take silence for success."""
     now = time.time()
     _send(
         filled,
         Alert(
             key=f"no-verdict.{now:.0f}",
             status="firing",
-            slo=f"rules of {scenario}"[:200],
+            slo=f"rules of {shortened(subject, 80)}",
             severity="ticket",
-            target=host[:200],
+            target=shortened(target, 120),
             since=now,
             until=None,
             budget_left=None,
             evidence={"exit_code": int(Exit.MISTAKE)},
-            summary="The runs ended without a verdict; the command's output says why",
+            summary=shortened(f"Without a verdict: {reason}", 600),
             link=None,
         ),
     )

@@ -57,11 +57,13 @@ def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: 
     if to.page:
         check_place(to.page)
     series = Series(replace(work, options=with_run_time(work.options, config.regression)))
-    ended = _repeated(series, repeat or 1, to) if baseline is None else _gated(series, repeat, baseline, config, to)
+    about = work.scenario, work.options["host"]
+    with alerting.mistakes_told(alerts, *about):
+        ended = _repeated(series, repeat or 1, to) if baseline is None else _gated(series, repeat, baseline, config, to)
     if alerts is not None and ended.result is not None:
         alerting.tell(alerts, ended.result, ended.code)
     elif alerts is not None:
-        alerting.tell_of_no_verdict(alerts, work.scenario, work.options["host"])
+        alerting.tell_of_no_verdict(alerts, *about, "its runs failed; the command's output says why")
     return ended.code
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from streamgauge.harness.commands import several_runs
 from streamgauge.harness.commands.judge import command as judge
 from streamgauge.harness.compare.series import Series, Work
-from streamgauge.harness.errors import ConfigError
+from streamgauge.harness.errors import BaselineError, ConfigError, StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.compare.gated import Gated
@@ -103,4 +103,26 @@ def test_a_series_without_a_result_is_told_of_too(
     options = {"config": str(config), "db": str(tmp_path / "no.db"), "host": "http://127.0.0.1:9", "run_time": "1s"}
     reporting = {"output": (), "json": None, "report": None, "alert": True}
     assert several_runs.run(Work("chat", options, {}), reporting, 1, None) == Exit.MISTAKE
-    assert receiver.got[0].document["summary"].startswith("The runs ended without a verdict")
+    assert receiver.got[0].document["summary"].startswith("Without a verdict: its runs failed")
+
+
+def test_a_gate_without_its_baseline_is_told_of(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.got.clear()
+    config = tmp_path / "own.toml"
+    config.write_text(_CONFIG.format(url=receiver.url, rule="max(ttft) < 1s"))
+    options = {"config": str(config), "db": str(tmp_path / "new.db"), "host": "http://127.0.0.1:9", "run_time": "1s"}
+    reporting = {"output": (), "json": None, "report": None, "alert": True}
+    with pytest.raises(BaselineError):
+        several_runs.run(Work("chat", options, {}), reporting, None, "main")
+    (got,) = receiver.got
+    assert (got.document["severity"], got.document["target"]) == ("ticket", "http://127.0.0.1:9")
+    assert "no baseline called 'main'" in got.document["summary"]
+
+
+def test_a_database_that_cannot_be_judged_is_told_of(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.got.clear()
+    config = tmp_path / "own.toml"
+    config.write_text(_CONFIG.format(url=receiver.url, rule="max(ttft) < 1s"))
+    done = CliRunner().invoke(judge, [str(tmp_path / "gone.db"), "--config", str(config), "--alert"])
+    assert isinstance(done.exception, StoreError)
+    assert str(done.exception) in receiver.got[0].document["summary"]
