@@ -145,7 +145,7 @@ OPTIONS = {
             command="--arrivals",
             locust="--gauge-arrivals",
             metavar="SCHEDULE",
-            help="Open load, in place of the config's: constant or poisson, with {rate}, or file:PATH.",
+            help="Open load, in place of the config's: constant or poisson, with {rate}, every:TIME, or file:PATH.",
         ),
         Option(
             name="rate",
@@ -161,7 +161,7 @@ OPTIONS = {
             locust="--gauge-max-tokens-spent",
             kind=int,
             least=1,
-            help="End each run when its streams have told so many tokens, input and output together.",
+            help="End each run when its streams have used so many tokens, input and output together.",
         ),
         Option(
             name="max_cost",
