@@ -71,7 +71,9 @@ def test_an_answer_that_resumed_is_said_to_count_twice_where_it_was_told_twice(t
     streams = [used(MILLION, 1, outcome=Outcome.RESET), used(MILLION, 9, resumed_from="req_1:4", resume_gap=1)]
     shown = terminal.text(judged(tmp_path / "one.db", streams, {"input": 1, "output": 0}), 200)
     assert "cost: 2 USD" in shown
-    assert "1 of 2 streams resumed an answer: what the server told of it twice counts twice" in " ".join(shown.split())
+    assert "1 of 2 streams resumed an answer: what the server reported of it twice counts twice" in " ".join(
+        shown.split()
+    )
 
 
 def test_no_price_and_no_number_of_tokens_makes_a_cost_infinite(tmp_path: Path) -> None:
@@ -106,12 +108,14 @@ def test_streams_without_usage_are_told_and_not_guessed(tmp_path: Path) -> None:
     streams = [*[used(MILLION, 0)] * 18, *[used(None, None)] * 2]
     shown = terminal.text(judged(tmp_path / "one.db", streams, PRICES), 200)
     assert "cost: 54.00 EUR, 3,000.00 EUR per 1,000 answers" not in shown, "all 20 answers are answers"
-    assert "cost: 54.00 EUR, 2,700.00 EUR per 1,000 answers; 2 of 20 streams told no usage: not in the cost" in shown
+    assert (
+        "cost: 54.00 EUR, 2,700.00 EUR per 1,000 answers; 2 of 20 streams reported no usage: not in the cost" in shown
+    )
 
 
 def test_a_run_that_told_no_usage_has_no_cost_rather_than_none(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", [used(None, None)] * 3, PRICES)
-    assert "cost: –; 3 of 3 streams told no usage: not in the cost" in terminal.text(found, 200)
+    assert "cost: –; 3 of 3 streams reported no usage: not in the cost" in terminal.text(found, 200)
     assert document.document(found)["cost"]["total"] is None
 
 

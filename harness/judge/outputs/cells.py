@@ -73,11 +73,11 @@ def not_in_the_cost(judgement: Judgement, found: Cost) -> list[str]:
     of = f"of {some(found.streams, 'stream')}"
     sentences = []
     if found.silent:
-        sentences.append(f"{found.silent:,} {of} told no usage: not in the cost")
+        sentences.append(f"{found.silent:,} {of} reported no usage: not in the cost")
     if found.partial:
-        sentences.append(f"{found.partial:,} {of} may have told only a part of it: they count as far as they told")
+        sentences.append(f"{found.partial:,} {of} may have reported only a part of it: that part counts")
     if found.resumed:
-        sentences.append(f"{found.resumed:,} {of} resumed an answer: what the server told of it twice counts twice")
+        sentences.append(f"{found.resumed:,} {of} resumed an answer: what the server reported of it twice counts twice")
     if judgement.warm_up is not None and judgement.warm_up.cost is not None:
         sentences.append(f"the warm-up cost {money(judgement.warm_up.cost, found.currency)} more")
     return sentences

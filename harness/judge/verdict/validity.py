@@ -361,7 +361,7 @@ def _of_budget(run: Run) -> Iterator[str]:
     if isinstance(budget, dict) and isinstance(guessed := budget.get("counted_by_chunks"), int) and guessed > 0:
         yield (
             f"the budget counted the output of {some(guessed, 'stream')} by its chunks, at least one token each: "
-            f"the server had told no usage of it, or only a part"
+            f"the server had reported no usage of it, or only a part"
         )
 
 
