@@ -9,7 +9,6 @@ import pytest
 
 from streamgauge.harness import commands
 from streamgauge.harness.cli import main
-from tests.support import commands_page
 from tests.support.command import invoke
 
 
@@ -21,11 +20,6 @@ def test_the_list_has_every_command_with_the_first_sentence_of_its_own_help() ->
         module.command.name: module.command.get_short_help_str(200) for module in modules if hasattr(module, "command")
     }
     assert {name: entry.get_short_help_str(200) for name, entry in main.commands.items()} == real
-
-
-def test_the_docs_have_the_help_of_every_command() -> None:
-    written = commands_page.PAGE.read_text()
-    assert written == commands_page.page(), "write it anew: python -m tests.support.commands_page"
 
 
 def test_no_option_is_called_a_range() -> None:

@@ -310,3 +310,10 @@ def in_order(pieces: Sequence[str], text: str) -> bool:
             return False
         end = begin + len(piece)
     return True
+
+
+def test_the_page_of_all_commands_is_what_their_help_says() -> None:
+    module = "tests.support.commands_page"
+    page = subprocess.run([sys.executable, "-m", module], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    written = (REPOSITORY / "docs/reference/commands.md").read_text()
+    assert written == page.stdout, f"write it anew: python -m {module} > docs/reference/commands.md"

@@ -1,5 +1,9 @@
-"""The page of all commands, as their `--help` shows them: `python -m tests.support.commands_page` writes it."""
+"""Prints the page of all commands, as their `--help` shows them.
 
+Call it in a process of its own: click keeps the first form of --help that a command was called with.
+"""
+
+import sys
 from collections.abc import Iterator
 
 import click
@@ -7,16 +11,14 @@ from click.testing import CliRunner
 
 from streamgauge.harness.cli import main
 from streamgauge.reference_server.options import parse as server
-from tests.support.command import REPOSITORY
 
-PAGE = REPOSITORY / "docs/reference/commands.md"
 _WIDTH = 110
 _HEAD = """# All commands
 
 What `--help` says of each command. [Exit codes](exit-codes.md) has the meaning of their ends, and
 [Configuration](configuration.md#options-of-a-run) the options of a run for plain Locust, too.
 
-<!-- This page is generated: python -m tests.support.commands_page -->
+<!-- This page is generated: python -m tests.support.commands_page > docs/reference/commands.md -->
 """
 
 
@@ -35,10 +37,17 @@ def _commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def _help(command: click.Command, name: str) -> str:
-    shown = CliRunner().invoke(command, ["--help"], prog_name=name, terminal_width=_WIDTH, max_content_width=_WIDTH)
+    shown = CliRunner().invoke(
+        command,
+        ["--help"],
+        prog_name=name,
+        help_option_names=["-h", "--help"],
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+    )
     assert shown.exit_code == 0, shown.output
     return "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    sys.stdout.write(page())
