@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ def value(of: Any) -> str:
         return "{ " + ", ".join(f"{_key(name)} = {value(item)}" for name, item in of.items()) + " }" if of else "{}"
     if isinstance(of, list | tuple):
         return "[" + ", ".join(map(value, of)) + "]"
+    if isinstance(of, datetime):
+        return of.isoformat()
     return str(of)
 
 

@@ -1,7 +1,8 @@
 """The config that worked, as a file: with comments, and without a secret in it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def text(host: str, target: Target, config: Config, model: str) -> str:
     `model`: a comment in place of the model, if nobody named one; "" otherwise.
     """
     whole = msgspec.structs.replace(config, target=target)
-    found: dict[str, Any] = msgspec.to_builtins(whole, enc_hook=str)
+    found: dict[str, Any] = msgspec.to_builtins(whole, enc_hook=str, builtin_types=(datetime,))
     rules = found.pop("sla", [])
     named = {} if model else {"model": target.model}
     written = {"protocol": target.protocol, **named, **found.pop("target", {})}
@@ -92,13 +93,30 @@ def text(host: str, target: Target, config: Config, model: str) -> str:
         "# ${NAME} is filled in from the environment. Every key: docs/reference/configuration.md\n\n"
     )
     parts = [lines.table("target", written).replace("[target]\n", f"[target]\n{model}", 1)]
-    parts += ["".join(f"[[sla]]\n{_pairs(rule)}\n" for rule in rules)] if rules else [_RULES.lstrip("\n")]
-    parts += [lines.table(name, table) for name, table in found.items() if isinstance(table, dict)]
+    parts += [_tables("sla", rules)] if rules else [_RULES.lstrip("\n")]
+    for name, table in found.items():
+        parts += _with_lists(name, table) if isinstance(table, dict) else [_tables(name, table)]
     return head + "\n".join(parts)
 
 
-def _pairs(rule: Mapping[str, Any]) -> str:
-    return "".join(f"{name} = {lines.value(item)}\n" for name, item in rule.items())
+def _with_lists(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    """A table, and then its lists of tables, such as [[monitor.target]]."""
+    lists = {key: item for key, item in table.items() if isinstance(item, list) and all(map(_is_table, item))}
+    yield lines.table(name, {key: item for key, item in table.items() if key not in lists})
+    for key, item in lists.items():
+        yield _tables(f"{name}.{key}", item)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _tables(name: str, tables: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(f"[[{name}]]\n{_pairs(table)}\n" for table in tables)
+
+
+def _pairs(table: Mapping[str, Any]) -> str:
+    return "".join(f"{name} = {lines.value(item)}\n" for name, item in table.items())
 
 
 def write(path: Path, content: bytes, *, new: bool) -> None:

@@ -66,6 +66,23 @@ def test_what_else_the_config_has_is_saved_with_it(server: ReferenceServer, fold
     assert (after.target, after.load, after.sla) == (before.target, before.load, before.sla)
 
 
+def test_a_monitors_config_that_is_replaced_keeps_its_receivers(server: ReferenceServer, folder: Path) -> None:
+    (folder / "streamgauge.toml").write_text(
+        '[networks.slow]\nrtt = "9ms"\n[monitor]\nevery = "50s"\n'
+        '[[monitor.target]]\nname = "eu"\nhost = "http://127.0.0.1:1"\nlabels = { "a.b" = "c" }\n'
+        "[[monitor.maintenance]]\nbegins = 2026-12-01T22:00:00Z\nends = 2026-12-01T23:00:00Z\n"
+        '[[monitor.maintenance]]\nday = "sun"\nat = "03:00"\nlasts = "1h"\ntargets = ["eu"]\n'
+        '[[slo]]\nname = "fast"\ngood = ["ttft < 2s", "completed"]\nwhere = { label = { region = "eu" } }\n'
+        '[[alert]]\nkind = "slack"\nurl = "${SLACK}"\n'
+        '[[alert]]\nkind = "email"\nto = ["a@example.org"]\nfrom = "b@example.org"\nhost = "localhost"\n'
+    )
+    before = load(folder / "streamgauge.toml")
+    assert try_("--host", server.url, "--save", "streamgauge.toml", "--force").exit_code == 0
+    after = load(folder / "streamgauge.toml")
+    for table in ("networks", "monitor", "slo", "alert"):
+        assert getattr(after, table) == getattr(before, table)
+
+
 def test_a_file_that_exists_is_replaced_only_by_force(server: ReferenceServer, folder: Path) -> None:
     (folder / "mine.toml").write_text("# mine\n")
     refused = try_("--host", server.url, "--save", "mine.toml")
