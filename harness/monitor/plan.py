@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.counting import some
 from streamgauge.harness.judge.figures import money
-from streamgauge.harness.monitor.burn import FEWEST_BAD, HOUR
+from streamgauge.harness.monitor.burn import FEWEST_BAD, HOUR, PACES
 from streamgauge.harness.monitor.levels import Level
 from streamgauge.harness.monitor.watch import span
 
 _ROW = 1_000  # bytes of a probe in the database, about
 _OTHER = 60_000_000  # bytes: what is kept of the hours of a year, and the processes' own samples
+_JITTER = 0.2  # of `every`: so much closer may any two probes be
 _PROCESS = 110_000_000  # bytes of memory: a prober or the judge
 
 
@@ -28,14 +29,29 @@ def lines(config: Config, levels: Sequence[Level]) -> Iterator[str]:
     )
     names = ", ".join(f"{level.name} ({level.good.text}, {100 * level.objective:.7g} %)" for level in levels)
     yield f"service levels: {names}" + ("" if config.slo else "; these are the defaults, as the config has no [[slo]]")
-    by_burn = [level for level in levels if level.failures is None]
-    if by_burn and every * FEWEST_BAD > HOUR:
-        yield (
-            f"an hour holds fewer than {FEWEST_BAD} probes, so the fastest alert never fires, and the next one looks "
-            f"at six hours; shorten monitor.every, or write failures = {FEWEST_BAD} into the [[slo]]"
-        )
+    yield from _too_rare(every, [level for level in levels if level.failures is None])
     if not config.alert:
         yield "nobody is told of incidents: the config has no [[alert]]; `streamgauge incidents` lists them"
+
+
+def _too_rare(every: float, by_burn: Sequence[Level]) -> Iterator[str]:
+    """Which pages can never fire, since no window of theirs holds enough probes."""
+    apart = (FEWEST_BAD - 1 - _JITTER) * every  # seconds from the first to the last of them, at least
+    instead = f"shorten monitor.every, or write failures = {FEWEST_BAD} into the [[slo]]"
+    pages = [pace.long for pace in PACES if pace.severity == "page"]
+    silent = [level for level in by_burn if all(apart >= long for long in pages if long <= level.window)]
+    if silent:
+        yield f"no page can fire for {_names(silent)}, as no window of a page holds {FEWEST_BAD} probes; {instead}"
+    slower = [level for level in by_burn if level not in silent]
+    if slower and apart >= HOUR:
+        yield (
+            f"an hour holds fewer than {FEWEST_BAD} probes, so the fastest alert never fires for {_names(slower)}, and "
+            f"the next one looks at six hours; {instead}"
+        )
+
+
+def _names(levels: Sequence[Level]) -> str:
+    return ", ".join(level.name for level in levels)
 
 
 def _cost(config: Config) -> str:

@@ -63,6 +63,13 @@ def test_an_objective_that_burns_at_less_than_the_fastest_pace_still_alerts_when
     assert monitor.told == [Told("firing", "page", 354), Told("firing", "ticket", 375)], "54 of 60 are nine of ten"
 
 
+def test_three_bad_probes_within_an_hour_are_a_page_of_a_level_that_looks_back_no_further() -> None:
+    monitor = Monitor(config(f'[monitor]\nevery = "30m"\n{SLO}window = "1h"'))
+    for minute in range(60):
+        monitor.minute(minute, [("eu", False)] if minute in {0, 28, 56} else [])
+    assert monitor.told == [Told("firing", "page", 57)]
+
+
 def test_an_incident_does_not_end_because_the_probes_stopped() -> None:
     monitor = Monitor(config(SLO))
     run(monitor, outages(100, [(60, 100)]))
