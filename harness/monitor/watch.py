@@ -139,6 +139,8 @@ class Watch:
             return _State(firing)
         bad = tuple(target for target, track in tracks.items() if track.failing)
         row = max(tracks[target].bad_in_a_row for target in bad)
+        if row < (level.failures or 1):
+            return _State(None)  # not over yet after a good probe, and nothing to begin a page with
         figures = {"bad_in_a_row": row, **self._first_bad(level, bad, 0.0, row)}
         return _State(True, bad, at - HOUR, figures, f"{some(row, 'bad probe')} in a row")
 

@@ -96,6 +96,26 @@ def test_the_plain_rule_alerts_after_so_many_bad_probes_in_a_row_and_resolves_af
     )
 
 
+@pytest.mark.parametrize(
+    ("probes", "row"), [([True], None), ([True, False, False], None), ([True, False, False, False], 3), ([False], 4)]
+)
+def test_a_level_that_comes_back_pages_only_after_so_many_bad_probes_in_a_row(
+    probes: list[bool], row: int | None
+) -> None:
+    with_level = config(f"{SLO}failures = 3\nsuccesses = 2")
+    monitor = Monitor(with_level)
+    for second in range(3):
+        monitor.probe(second, "eu", good=False)
+    for given in (config('[[slo]]\nname = "other"\ngood = "completed"'), with_level):
+        monitor.watch.save()
+        monitor.levels = levels(given)
+        monitor.start(START - 1)
+    monitor.alerts.clear()
+    for second, good in enumerate(probes, 10):
+        monitor.probe(second, "eu", good)
+    assert [alert.evidence["bad_in_a_row"] for alert in monitor.alerts] == ([] if row is None else [row])
+
+
 @pytest.mark.parametrize("rule", ["failures = 3\nsuccesses = 2", ""])
 def test_an_incident_does_not_end_by_bad_probes_after_good_was_changed(rule: str) -> None:
     monitor = Monitor(config(SLO + rule))
