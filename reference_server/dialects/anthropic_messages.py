@@ -27,7 +27,7 @@ from streamgauge.reference_server.dialects.anthropic_body import (
     tool_rounds,
 )
 from streamgauge.reference_server.dialects.events import Deltas, blocks, encode, event
-from streamgauge.reference_server.dialects.question import MOST_STOPS, Question, refuse
+from streamgauge.reference_server.dialects.question import MOST_STOPS, MOST_TOOLS, Question, refuse
 from streamgauge.reference_server.model import tools
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
@@ -65,7 +65,7 @@ class MessagesQuestion(Question):
     max_tokens: int = Field(ge=1)
     messages: list[Message] = Field(min_length=1)
     system: Content = Field(default_factory=list)
-    tools: list[Tool] = Field(default_factory=list)
+    tools: list[Tool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: ToolChoice | None = None
     # A factory, because pydantic would copy a plain default for each question.
     thinking: Thinking = Field(default_factory=lambda: _NO_THINKING)

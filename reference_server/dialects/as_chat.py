@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from streamgauge.reference_server.dialects.events import encode
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
-from streamgauge.reference_server.dialects.question import refuse
+from streamgauge.reference_server.dialects.question import MOST_TOOLS, refuse
 
 
 class Conversation:
@@ -39,6 +39,8 @@ class Conversation:
         self.messages.append({"role": "tool", "tool_call_id": found[1], "content": content})
 
     def _called(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if len(self._open) == MOST_TOOLS:
+            refuse(f"more than {MOST_TOOLS} calls of tools have no result yet")
         self._calls += 1
         id = f"call_{self._calls}"
         self._open.append((name, id))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from streamgauge.reference_server.dialects.events import around_text, blocks, encode, event, joined, quoted
-from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.dialects.question import MOST_TOOLS, Question, refuse
 from streamgauge.reference_server.model import tools
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
@@ -80,7 +80,7 @@ class ChatQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)  # the older name of max_completion_tokens
-    tools: list[Tool] = Field(default_factory=list)
+    tools: list[Tool] = Field(default_factory=list, max_length=MOST_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
     reasoning_effort: str | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from streamgauge.reference_server.dialects.events import blocks, encode, event, joined
-from streamgauge.reference_server.dialects.question import MOST_STOPS, Question, refuse
+from streamgauge.reference_server.dialects.question import MOST_STOPS, MOST_TOOLS, Question, refuse
 from streamgauge.reference_server.model import tools
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
@@ -36,7 +36,7 @@ class PlainQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     system: str = ""
     max_tokens: int | None = Field(default=None, ge=1)
-    tools: list[str] = Field(default_factory=list)  # names of the server's own tools
+    tools: list[str] = Field(default_factory=list, max_length=MOST_TOOLS)  # names of the server's own tools
     thinking: bool = False
     stop: list[str] = Field(default_factory=list, max_length=MOST_STOPS)
     stream: bool = True

@@ -18,6 +18,8 @@ SEPARATORS: dict[Framing, bytes] = {"sse": b"\n\n", "ndjson": b"\n"}  # what end
 
 MOST_STOPS = 64  # stop sequences of a question: the whole answer is searched for each, which stops all streams
 
+MOST_TOOLS = 128  # tools of a question: the whole prompt is read for each, which stops all streams
+
 
 class Writer(Protocol):
     """Writes one answer. It gets the steps in their order and remembers what it has opened and not yet closed."""

@@ -231,3 +231,41 @@ def test_a_question_with_many_stop_sequences_is_refused(server: ReferenceServer)
         refused = patient.post(f"{server.url}{path}", json=BODY | {key: stops})
         assert refused.status_code == 400
         assert key in refused.json()["error"]["message"]
+
+
+def test_a_question_with_many_tools_is_refused(server: ReferenceServer) -> None:
+    """The whole prompt is read for each, which stops all streams."""
+    function = {"name": "t", "parameters": {}}
+    chat = {"type": "function", "function": function}
+    cases = [
+        ("/v1/messages", [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(129)]),
+        ("/v1/chat/completions", [chat] * 129),
+        ("/chat/stream", ["gauge_level"] * 129),
+    ]
+    for path, tools in cases:
+        refused = patient.post(f"{server.url}{path}", json=BODY | {"tools": tools})
+        assert refused.status_code == 400, path
+        assert "tools: " in refused.json()["error"]["message"]
+        taken = patient.post(f"{server.url}{path}", json=BODY | {"tools": tools[:128]})
+        assert taken.status_code == 200, path
+    refused = patient.post(f"{server.url}/api/chat", json={"model": "m", **BODY, "tools": [chat] * 129})
+    assert refused.status_code == 400
+    parts = [{"parts": [{"text": "Hi"}]}]
+    declared = [{"functionDeclarations": [function] * 129}]
+    refused = patient.post(
+        f"{server.url}/v1beta/models/m:streamGenerateContent", json={"contents": parts, "tools": declared}
+    )
+    assert refused.status_code == 400
+
+
+def test_a_question_with_many_unanswered_tool_calls_is_refused(server: ReferenceServer) -> None:
+    """The calls are searched for each result."""
+    calls = [{"function": {"name": f"t{number}", "arguments": {}}} for number in range(129)]
+    results = [{"role": "tool", "tool_name": call["function"]["name"], "content": "x"} for call in reversed(calls)]
+
+    def asked(number: int) -> int:
+        said = {"role": "assistant", "content": "", "tool_calls": calls[:number]}
+        messages = [*BODY["messages"], said, *results[-number:]]
+        return patient.post(f"{server.url}/api/chat", json={"model": "m", "messages": messages}).status_code
+
+    assert (asked(128), asked(129)) == (200, 400)
