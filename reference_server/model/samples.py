@@ -12,7 +12,7 @@ import msgspec
 
 _DEEPEST = 8
 _MOST_VALUES = 200
-_LONGEST = 64  # characters, items
+_LONGEST = 64  # characters, items, steps of a reference
 _MOST_BYTES = 4096  # of a value that the schema itself contains
 _WORDS = ("river", "station", "gauge", "Höfn", "level", "north", "morning", "ice")
 _FORMATS = {
@@ -78,7 +78,7 @@ class _Sampler:
 
     def _referred(self, reference: str) -> Any:
         found = self.document
-        for name in reference.removeprefix("#").split("/"):
+        for name in reference.removeprefix("#").split("/", _LONGEST):
             if name:
                 found = found.get(name) if isinstance(found, dict) else None
         return found

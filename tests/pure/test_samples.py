@@ -71,6 +71,18 @@ def test_a_schema_with_values_that_are_huge_or_not_json_gives_a_small_value() ->
         assert "ud800" not in json.dumps(made)
 
 
+def test_a_reference_of_many_steps_leads_nowhere_and_is_not_read_to_its_end() -> None:
+    nested: dict[str, Any] = {"type": "boolean"}
+    for _ in range(60):
+        nested = {"a": nested}
+    schema = {"$ref": "#" + "/a" * 60, **nested}
+    assert isinstance(sample(schema, Random(0)), bool)
+    deeper = nested
+    for _ in range(10):
+        deeper = {"a": deeper}
+    assert sample({"$ref": "#" + "/a" * 70, **deeper}, Random(0)) is None
+
+
 WORDS = st.sampled_from(
     """type object array string integer properties items $ref # enum anyOf minItems minLength maximum minimum maxLength
     format examples""".split()  # noqa: SIM905 - a list would fill the screen
