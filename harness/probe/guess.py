@@ -6,6 +6,7 @@ The text is where short texts come that differ from event to event. The end is w
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from streamgauge.harness.drive.protocols.event import Event
@@ -129,8 +130,12 @@ def _score(path: str, found: list[str]) -> float:
     return 0 if same_length and key not in _TEXT else named * different
 
 
-def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The values that are no tables and lists, each with its path."""
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """The first values that are no tables and lists, each with its path."""
+    return islice(_all_leaves(value), _MOST_PATHS)
+
+
+def _all_leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str):
         yield "$", value
     if depth > _DEEPEST:
@@ -140,10 +145,10 @@ def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, A
     )
     for key, item in inside[:_MOST_PATHS]:
         below = f"{path}.{key}" if path else str(key)
-        if "." in str(key):
-            continue  # no path leads there
+        if "." in str(key) or key == "*":
+            continue  # no path leads there alone
         if isinstance(item, dict | list):
-            yield from _leaves(item, below, depth + 1)
+            yield from _all_leaves(item, below, depth + 1)
         else:
             yield below, item
 

@@ -213,6 +213,21 @@ def test_a_guess_reads_the_stream_that_it_was_made_from(body: bytes) -> None:
     assert (seen.outcome, seen.detail, seen.content_chunks, seen.characters) == (Outcome.COMPLETED, "", 2, 5)
 
 
+def test_a_key_of_thousands_of_digits_is_no_place_in_a_list() -> None:
+    event: dict[str, Any] = {"z": {"9" * 5_000: True}}
+    text = guess(Sample(sse({"t": "Hel", "z": [1]}, {"t": "lo", "z": [1]}, event), {}))
+    assert text is not None
+    assert 'text = "t"' in text
+
+
+def test_only_the_first_two_hundred_values_of_an_event_are_looked_at() -> None:
+    def found(number: int) -> bool:
+        events = [{"a": [[0] * 100, [0] * (number - 100)], "t": part} for part in ("Hel", "lo")]
+        return guess(Sample(sse(*events), {})) is not None
+
+    assert [found(199), found(200)] == [True, False]
+
+
 def test_lines_replace_what_they_set_and_keep_the_rest() -> None:
     before = Target(protocol="openai_chat", headers={"x-a": "1"}, body={"top_p": 1}, omit=("stream_options",))
     after = lines.applied(

@@ -16,6 +16,7 @@ FAULTS = (ValueError, RecursionError)  # what `read` raises for data that is not
 
 _MOST_TOKENS = 2**53  # counts below it are exact in JSON and SQLite
 _DEEPEST = 8  # levels of nested content that are looked at
+_MOST_DIGITS = 9  # of an index that a list can have; int() raises above 4,300
 _NO_REASON = {"null", "none"}  # what some servers write until they have one
 _TEXTS = ("text", "thinking", "content", "summary", "reasoning", "transcript", "data")  # where a part has its text
 
@@ -88,7 +89,7 @@ def value_at(value: Any, path: Path) -> Any:
             return found or None
         if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        elif isinstance(value, list) and len(step) <= _MOST_DIGITS and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
             return None
