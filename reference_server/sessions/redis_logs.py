@@ -299,7 +299,10 @@ class RedisLogs:
 
     async def _answer(self, channel: PubSub) -> None:
         async for received in channel.listen():
-            message = msgspec.json.decode(received["data"], type=_Message)
+            try:
+                message = msgspec.json.decode(received["data"], type=_Message)
+            except msgspec.DecodeError:
+                continue  # of somebody else, or of another version of this server
             if message.verb != "reached":
                 reply = msgspec.json.encode(self._sessions.lookup(message.verb, message.id))
                 self._put("RPUSH", message.answer, reply)

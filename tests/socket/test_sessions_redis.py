@@ -157,6 +157,14 @@ def test_any_process_reports_and_cancels_any_stream(pair: Pair) -> None:
     wait_for(lambda: pair.second.post("/streams/req_0/cancel").status_code == 404)
 
 
+@pytest.mark.parametrize("message", ["x", b"\xff", '{"verb": "x", "id": "req_0"}', "[]"])
+def test_a_message_of_somebody_else_on_the_channel_ends_nothing(pair: Pair, message: str | bytes) -> None:
+    with redis.Redis(port=pair.redis.port) as client:
+        assert client.publish("streamgauge:asked", message) == 2
+    with reading(pair.first, "/chat/stream", **ENDLESS, **{"x-gauge-resumable": "0s"}) as (id, _):
+        assert pair.second.post(f"/streams/{id}/cancel").json()["state"] == "cancelled"
+
+
 def test_while_a_process_does_not_answer_nothing_is_said_not_to_exist() -> None:
     with pair_of_servers() as pair:
         wait_for(lambda: pair.second.get("/streams/req_0/events").status_code == 404)
