@@ -98,7 +98,7 @@ def command(
             f"{_FILE}: not written, because no answer was complete; --unproved with --protocol writes it anyway"
         )
         ctx.exit(_exit_code(result))
-    _write(result, given, preset, force=force)
+    _write(result, preset, force=force)
 
 
 def _preset(name: str) -> str:
@@ -161,13 +161,13 @@ def _stopped(result: Result) -> bool:
     return any(made.probe.stopped for made in (result.first, *result.again))
 
 
-def _write(result: Result, given: _Given, preset: str, *, force: bool) -> None:
+def _write(result: Result, preset: str, *, force: bool) -> None:
     working = result.working
     probe = (working or result.first).probe
     endpoint = probe.site.endpoint
     host = f"{endpoint.origin}{endpoint.base}"
     unproved = "" if working else f"the endpoint gave no complete answer ({probe.seen.outcome})"
-    target = saving.with_variables(probe.target if working else given.target(given.protocol))
+    target = saving.with_variables(probe.target)
     text = first_config.text(host, target, preset, model=model_comment(probe), unproved=unproved)
     parse(text.encode(), str(_FILE))
     saving.write(_FILE, text.encode(), new=not force)

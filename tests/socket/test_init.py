@@ -285,11 +285,11 @@ def test_a_key_that_is_given_as_text_is_refused_and_not_repeated(words: list[str
     assert not MADE.exists()
 
 
-def at_a_terminal(*answers: str, **environment: str) -> tuple[int, str]:
+def at_a_terminal(*answers: str, options: tuple[str, ...] = (), **environment: str) -> tuple[int, str]:
     """`streamgauge init` at a terminal where somebody types these lines."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [BIN / "streamgauge", "init"],
+        [BIN / "streamgauge", "init", *options],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -322,6 +322,15 @@ def test_at_a_terminal_it_asks_three_questions_and_asks_again_after_a_typo() -> 
 def test_at_a_terminal_it_asks_for_the_key_that_an_endpoint_wants() -> None:
     with scripted(openai(SECRET)) as other:
         code, said = at_a_terminal(other.url, "m-1", "chat", "GAUGE_KEY", GAUGE_KEY=SECRET)
+    assert code == 0, said
+    assert load().target.headers == {"authorization": "Bearer ${GAUGE_KEY}"}
+    assert SECRET not in said + MADE.read_text()
+
+
+def test_an_unproved_config_has_the_key_that_was_typed() -> None:
+    with scripted(asked(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n")) as other:
+        options = ("--unproved", "--protocol", "openai_chat")
+        code, said = at_a_terminal(other.url, "m-1", "chat", "GAUGE_KEY", options=options, GAUGE_KEY=SECRET)
     assert code == 0, said
     assert load().target.headers == {"authorization": "Bearer ${GAUGE_KEY}"}
     assert SECRET not in said + MADE.read_text()
