@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import httpx
 import psutil
@@ -17,7 +18,12 @@ from tests.support.command import PATIENCE
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "20")
-BODY = {"model": "m", "max_tokens": 100_000, "stream": True, "messages": [{"role": "user", "content": "?"}]}
+BODY: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 100_000,
+    "stream": True,
+    "messages": [{"role": "user", "content": "?"}],
+}
 GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
 ENDLESS = {"x-gauge-tokens": "100000", "x-gauge-itl": "10ms"}
 

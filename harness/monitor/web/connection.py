@@ -22,7 +22,9 @@ class Connection(HttpToolsProtocol):
         self._end = self.loop.call_later(_IDLE, self._end_if_idle)
         if len(self.connections) > _MOST:
             idle = [each for each in self.connections if isinstance(each, Connection) and each.is_idle]
-            min(idle, key=lambda each: each._began).transport.close()
+            # One that is closing is there until the loop's next turn, and many come in one turn.
+            oldest = min((each for each in idle if not each.transport.is_closing()), key=lambda each: each._began)
+            oldest.transport.abort()  # close() would wait for a client that does not read its answer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()
@@ -42,6 +44,5 @@ class Connection(HttpToolsProtocol):
 
     def _end_if_idle(self) -> None:
         if self.is_idle:
-            self.transport.close()
-        else:
-            self._end = self.loop.call_later(_LONGEST - _IDLE, self.transport.abort)
+            self.transport.close()  # once its last answer has been read
+        self._end = self.loop.call_later(_LONGEST - _IDLE, self.transport.abort)
