@@ -189,6 +189,12 @@ def test_a_page_of_another_site_reads_nothing(served: str, host: str) -> None:
     assert httpx.get(served, headers={"host": host}, timeout=PATIENCE).status_code == 403
 
 
+@pytest.mark.parametrize("number", ["9" * 5_000, "9" * 20, "x", "-1"])
+def test_a_number_that_no_incident_has_is_not_found(served: str, number: str) -> None:
+    assert httpx.get(f"{served}/incidents/{number}", timeout=PATIENCE).status_code == 404
+    assert httpx.get(f"{served}/incidents/1", timeout=PATIENCE).status_code == 200
+
+
 def test_a_request_without_end_is_cut_off(served: str) -> None:
     with pytest.raises(httpx.HTTPError):
         httpx.get(served, headers={"x": "y" * 200_000}, timeout=PATIENCE)

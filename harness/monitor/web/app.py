@@ -49,10 +49,12 @@ def app(served: Served) -> Starlette:
         return HTMLResponse(served.render(cached.status()))
 
     def incident(request: Request) -> Response:
-        number = request.path_params["number"]
+        number: str = request.path_params["number"]  # compared as text: int() raises for thousands of digits
         found = cached.status()
         chosen = [
-            each for each in found.incidents if number in {each.number, *(firing.number for firing in each.firings)}
+            each
+            for each in found.incidents
+            if number in map(str, (each.number, *(firing.number for firing in each.firings)))
         ]
         if not chosen:
             return PlainTextResponse("no such incident among the newest\n", 404)
@@ -67,7 +69,7 @@ def app(served: Served) -> Starlette:
 
     routes = [
         Route("/", status),
-        Route("/incidents/{number:int}", incident),
+        Route("/incidents/{number}", incident),
         Route("/metrics", metrics),
         Route("/healthz", healthz),
     ]
