@@ -243,7 +243,7 @@ def test_a_question_with_many_tools_is_refused(server: ReferenceServer) -> None:
     """The whole prompt is read for each, which stops all streams."""
     function = {"name": "t", "parameters": {}}
     chat = {"type": "function", "function": function}
-    cases = [
+    cases: list[tuple[str, list[Any]]] = [
         ("/v1/messages", [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(129)]),
         ("/v1/chat/completions", [chat] * 129),
         ("/chat/stream", ["gauge_level"] * 129),
