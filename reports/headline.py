@@ -4,7 +4,7 @@ import math
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.measure.rates import OF_FAILURES
+from streamgauge.harness.judge.measure.rates import OF_FAILURES, OF_ONE_KIND
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
@@ -53,7 +53,8 @@ def _judged(judgement: Judgement, load: str, alike: list[Verdict]) -> str:
 def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     # Streams that failed make many figures infinite. What failed is the reason, and those figures are not.
     is_infinite = any(verdict.observed == math.inf for verdict in alike)
-    ranked = sorted(alike, key=lambda each: (is_infinite and each.figure in OF_FAILURES, _used(each)), reverse=True)
+    reasons = OF_FAILURES | OF_ONE_KIND if is_infinite else frozenset[str]()
+    ranked = sorted(alike, key=lambda each: (each.figure in reasons, _used(each)), reverse=True)
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
     rest = f"{_subject(others[0])} is" if len(others) == 1 else f"the other {len(others)} rules are"
     kept = f"; {rest} MET" if others and all(each.status is RuleStatus.MET for each in others) else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.measure.rates import OF_FAILURES
+from streamgauge.harness.judge.measure.rates import OF_FAILURES, OF_ONE_KIND
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.reports.course_svg import Box, axes, svg
 from streamgauge.reports.material import Material
@@ -23,7 +23,7 @@ def draw(run: Material) -> Picture | None:
     if run.judgement.verdict != "missed":
         return None
     missed = {each.figure for each in run.judgement.verdicts if each.status is RuleStatus.MISSED}
-    if run.timeline.failed and missed & OF_FAILURES:
+    if run.timeline.failed and missed & (OF_FAILURES | OF_ONE_KIND):
         return _bars(run, _FAILED, _failed(run))
     if missed <= _STALLS and any(finding.id in _ON_THE_WIRE for finding in run.judgement.findings):
         return _bars(run, _STILL, _still(run))

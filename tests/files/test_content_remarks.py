@@ -76,6 +76,15 @@ def test_a_run_in_which_many_streams_failed_is_not_met_unless_a_rule_says_how_ma
     assert judged(tmp_path / "four.db", few, "p50(ttft) < 1s").verdict is RunVerdict.MET
 
 
+@pytest.mark.parametrize("rate", ["empty_rate", "timeout_rate", "truncation_rate"])
+def test_a_rule_about_one_kind_of_failure_does_not_say_how_many_streams_may_fail(tmp_path: Path, rate: str) -> None:
+    streams = [observation((), outcome=Outcome.REFUSED) for _ in range(400)]
+    result = judged(tmp_path / "one.db", streams, f"{rate} < 1%")
+    assert [verdict.status for verdict in result.verdicts] == ["met"]
+    assert result.verdict is RunVerdict.INCONCLUSIVE
+    assert result.reason.startswith("400 of 400 streams failed, and no rule says how many may")
+
+
 def test_an_empty_answer_is_never_within_a_limit(tmp_path: Path) -> None:
     """Half of the answers are empty, at once: nothing may look faster for it."""
     streams = [each for _ in range(50) for each in (empty(), *ttfts([900]))]

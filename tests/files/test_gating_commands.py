@@ -68,6 +68,7 @@ def add_run(store: Store, name: str, failed: int, *rules: Sla, instrument: dict[
         (100, [], {}, "100 of 100 streams failed, and no rule says how many may"),
         (6, [], {}, "6 of 100 streams failed, and no rule says how many may"),
         (40, [Sla(rule="p50(ttft) < 5s")], {}, "40 of 100 streams failed, and no rule says how many may"),
+        (40, [Sla(rule="empty_rate < 1%")], {}, "40 of 100 streams failed, and no rule says how many may"),
         (40, [Sla(rule="error_rate < 1%")], {}, "it missed error_rate < 1%"),
         (40, [Sla(rule="error_rate < 1%", severity="warn")], {}, "40 of 100 streams failed"),
         (0, [Sla(rule="p50(ttft) < 100ms")], {}, "it missed p50(ttft) < 100ms"),

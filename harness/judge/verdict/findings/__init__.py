@@ -23,7 +23,7 @@ generator     the generator near its limit
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from streamgauge.harness.judge.measure.rates import OF_FAILURES
+from streamgauge.harness.judge.measure.rates import OF_FAILURES, OF_ONE_KIND
 from streamgauge.harness.judge.verdict.findings import (
     answers,
     cache,
@@ -73,17 +73,19 @@ _STOOD_STILL = frozenset(
 )
 # Figures of rules that a finding explains. Those of all that a run missed come first.
 _EXPLAINS: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("rate_limited", "overloaded", "idle_cut", "empty_answers"), OF_FAILURES),
+    **dict.fromkeys(("rate_limited", "overloaded"), OF_FAILURES),
+    "idle_cut": OF_FAILURES | {"truncation_rate", "timeout_rate"},
+    "empty_answers": OF_FAILURES | {"empty_rate"},
     **dict.fromkeys(("queueing", "two_kinds", "cold_connections", "cache_misses"), _WAITED),
     **dict.fromkeys(("throughput_limit", "saturation", "buffered"), _WAITED | _STOOD_STILL),
     **dict.fromkeys(("server_paused", "lone_stalls", "link_stalls"), _STOOD_STILL),
-    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES),
+    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES | OF_ONE_KIND),
 }
 
 # What to do about a missed rule that no finding explains, by the figures of rules.
 _NEXT: Sequence[tuple[frozenset[str], str]] = (
     (
-        OF_FAILURES,
+        OF_FAILURES | OF_ONE_KIND,
         "nothing found explains the failures: read their messages, and the server’s log at that time",
     ),
     (
