@@ -7,8 +7,9 @@ from xml.etree.ElementTree import Element
 
 from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.outputs import github, junit
-from streamgauge.harness.judge.verdict.judgement import Judgement
-from tests.support.record import judged, ttfts
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.rules import parse_all
+from tests.support.record import a_run, judged, new_store, ttfts
 from tests.support.verdicts import GOOD, REFUSED, SATURATED, case, cells, properties
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -82,6 +83,22 @@ def test_an_invalid_run_is_an_error_in_junit_whatever_its_rules_would_say(tmp_pa
 
 def test_a_run_without_rules_is_a_case_that_does_not_pass(tmp_path: Path) -> None:
     assert results(judged(tmp_path / "one.db", GOOD)) == [("SLA rules", "skipped")]
+
+
+def test_a_run_that_is_not_met_though_its_rules_are_is_a_case_and_an_annotation_of_its_own(tmp_path: Path) -> None:
+    failures = judged(tmp_path / "one.db", [*GOOD, *REFUSED], "p50(ttft) < 1s")
+    assert (failures.verdict, failures.verdicts[0].status) == ("inconclusive", "met")
+    assert results(failures) == [("p50(ttft) < 1s", "passed"), ("the run", "skipped")]
+    message = "30 of 330 streams failed, and no rule says how many may: add one, such as error_rate < 1%25"
+    assert github.annotations(failures) == [f"::warning title=chat%3A inconclusive::{message}"]
+    with new_store(tmp_path / "two.db") as store:
+        store.start_run(a_run())
+        store.append("run-1", GOOD)
+        store.finish_run("run-1", ended_ns=10**10, status="aborted", instrument={"aborted": "p95(ttft) < 1ms missed"})
+        aborted = judge(store, rules=parse_all([Sla(rule="p50(ttft) < 1s")]))
+    assert results(aborted) == [("p50(ttft) < 1s", "passed"), ("the run", "failure")]
+    (error,) = github.annotations(aborted)
+    assert error == "::error title=chat%3A missed::the run was ended early: p95(ttft) < 1ms missed"
 
 
 def test_hostile_text_in_junit_is_text(hostile: Judgement) -> None:

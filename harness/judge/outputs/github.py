@@ -61,14 +61,15 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
     if judgement.verdict is RunVerdict.INVALID:
         yield command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
         return
+    if judgement.verdict is not RunVerdict.MET and not judgement.is_told_by_rules:
+        level = "error" if judgement.verdict is RunVerdict.MISSED else "warning"
+        yield command(level, f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
     for level, status, severity in _LEVELS:
         for verdict in judgement.verdicts:
             if (verdict.status, verdict.severity) == (status, severity):
                 where = words(verdict.where)
                 message = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
                 yield command(level, f"{verdict.rule} {status.value}{verdict.origin}", message)
-    if not judgement.verdicts:
-        yield command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 
 
 def _of_comparison(compared: Comparison) -> Iterator[str]:

@@ -1,5 +1,5 @@
 """JUnit XML, for the test pages of CI systems: one case for each rule (of a comparison: for each metric), under a name
-that is the same from run to run.
+that is the same from run to run. A run that is not met, though none of its rules says so, has one case more.
 
 A missed rule is a failure. An inconclusive rule is skipped with its reason, and so is a missed rule that only warns. If
 the run is invalid, every rule is an error. Each rule has a suite of its own, because the figures are properties and
@@ -52,14 +52,19 @@ def gated(result: Gated) -> str:
 
 # The cases
 
+_OF_RUN = {RunVerdict.MISSED: "failure", RunVerdict.INCONCLUSIVE: "skipped", RunVerdict.INVALID: "error"}
+
 
 def _cases_of_run(judgement: Judgement) -> list[Case]:
     run = judgement.run
     shared = {"run": run.id, "host": run.host, "verdict": judgement.verdict, "validity": judgement.validity.value}
     cases = [_of_rule(judgement, verdict, shared) for verdict in judgement.verdicts]
-    if not cases:
-        result = "error" if judgement.verdict is RunVerdict.INVALID else "skipped"
-        cases = [Case("SLA rules", result, judgement.reason, shared, judgement.reason, _findings(judgement))]
+    result = _OF_RUN.get(judgement.verdict)
+    is_told = judgement.is_told_by_rules or (judgement.verdict is RunVerdict.INVALID and cases)
+    if result is not None and not is_told:
+        name = "the run" if cases else "SLA rules"
+        text = "; ".join([judgement.reason, *judgement.reasons, *cells.failures(judgement)])
+        cases.append(Case(name, result, judgement.reason, shared, text, _findings(judgement)))
     return cases
 
 

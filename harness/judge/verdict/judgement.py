@@ -112,6 +112,11 @@ class Judgement:
         """The parts, without those of which a network tells."""
         return [part for part in self.parts if not part.is_told]
 
+    @property
+    def is_told_by_rules(self) -> bool:
+        """Whether one of the rules that count has the run's own verdict; if none has, only `reason` explains it."""
+        return any(each.severity == "fail" and each.status.value == self.verdict.value for each in self.verdicts)
+
     @cached_property
     def findings(self) -> list[Finding]:
         """What an expert would point out, first what explains the missed rules."""
