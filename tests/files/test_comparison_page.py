@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.config.schema import Regression, Sla
-from streamgauge.harness.judge.compare import baseline, stored_runs
+from streamgauge.harness.judge.compare import baseline, stored_runs, two_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.compare.run_shapes import RunShapes, pooled
@@ -23,7 +24,7 @@ from streamgauge.reports.comparison.changes import Compared
 from streamgauge.reports.material import gather
 from tests.support.accepted import KIND, fill
 from tests.support.command import invoke
-from tests.support.record import MS, a_run, database, observation, ttfts
+from tests.support.record import MS, a_run, database, judged, observation, ttfts
 from tests.support.report_page import Page, empty
 
 HOSTILE = '</script><script>alert(1)</script>"onload=x\u202e'
@@ -202,6 +203,29 @@ def test_text_of_runs_and_baselines_stays_text(folder: Path) -> None:
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_compared() -> None:
     ended = invoke("compare", "gauge.db", "--baseline", "main", "-o", "nowhere/page.html")
     assert (ended.exit_code, "there is no folder nowhere" in ended.stderr) == (2, True)
+
+
+def test_a_metric_that_is_a_share_changes_by_a_difference(tmp_path: Path) -> None:
+    def stalls(waits: Iterable[float]) -> list[StreamObservation]:
+        """Each has read one chunk after 20 ms, and then waits."""
+        return [observation([("text", 100), ("text", 100 + wait), ("text", 110 + wait)]) for wait in waits]
+
+    one = judged(tmp_path / "one.db", stalls(range(1_000, 1_100)))
+    two = judged(tmp_path / "two.db", stalls(range(2_000, 2_100)))
+    (same,) = (each for each in two_runs.differences(one, one) if each.subject == "p50(stall_ratio)")
+    assert same.change == 0
+    low, high = same.interval
+    assert low is not None
+    assert high is not None
+    assert low < 0 < high
+    (more,) = (each for each in two_runs.differences(one, two) if each.subject == "p50(stall_ratio)")
+    assert 0 < more.change == more.after - more.before < 1
+
+
+def test_shares_of_0_are_compared(tmp_path: Path) -> None:
+    one = judged(tmp_path / "one.db", ttfts(range(100, 200)))
+    found = {each.subject: each for each in two_runs.differences(one, one)}
+    assert (found["p95(stall_ratio)"].before, found["p95(stall_ratio)"].change) == (0, 0)
 
 
 def test_a_metric_that_only_one_of_two_runs_has_is_named(folder: Path) -> None:

@@ -53,7 +53,12 @@ def only_on_one_side(before: Judgement, after: Judgement) -> list[str]:
 def _of_metric(name: str, before: Summary, after: Summary) -> Iterator[Difference]:
     for place, q in enumerate(("p50", "p95")):
         one, two = before.quantiles[place], after.quantiles[place]
-        if one and two:
+        if one is None or two is None:
+            continue
+        if before.unit == "ratio":
+            by = statistics.difference_interval((one, before.intervals[place]), (two, after.intervals[place]))
+            yield Difference(f"{q}({name})", before.unit, one, two, two - one, by)
+        elif one and two:
             intervals = _logs(before.intervals[place]), _logs(after.intervals[place])
             by = statistics.difference_interval((math.log(one), intervals[0]), (math.log(two), intervals[1]))
             interval = Interval(*(None if end is None else math.exp(end) for end in by))
