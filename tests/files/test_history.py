@@ -117,6 +117,25 @@ def test_a_stream_counts_on_the_day_on_which_it_was_due(tmp_path: Path) -> None:
     ]
 
 
+def test_a_day_counts_the_streams_of_the_ttft_and_no_others(tmp_path: Path) -> None:
+    """The one day of one run has the percentiles of the run."""
+    streams = [
+        *ttfts([100] * 10),
+        *ttfts([1] * 10, resumed_from="a:3", resume_gap=700 * MS, resume_lost=0, resume_duplicated=0),
+        *ttfts([9_000] * 10, answer="whole"),
+        *(observation([], outcome=Outcome.CANCELLED, ended=5_000) for _ in range(11)),
+        *(observation([], outcome=Outcome.INTERRUPTED, ended=5_000) for _ in range(10)),
+        observation([], outcome=Outcome.REFUSED, answer="whole"),
+    ]
+    with new_store(tmp_path / "one.db") as store:
+        add(store, 0, streams)
+        found = history.read(store)
+    (point,), (day,) = found.points, found.days
+    assert (sum(day.counts), day.failed) == (10, 11)
+    assert (point.failed, point.p50, point.p95) == (11, math.inf, math.inf)
+    assert (day.p50, day.p95) == (math.inf, math.inf)
+
+
 def test_a_run_that_its_budget_ended_is_in_the_history_and_one_that_a_rule_ended_is_not(tmp_path: Path) -> None:
     with new_store(tmp_path / "spent.db") as store:
         add(store, 0, answers(0, 300))

@@ -14,11 +14,11 @@ from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.judge.verdict.judgement import is_search, of_one_load
 from streamgauge.harness.judge.verdict.validity import was_spent
-from streamgauge.harness.record.observation import FAILURES
 
 EDGES_MS = tuple(125.0 * 2**power for power in range(10))  # of the daily histogram: up to 125 ms, 250 ms, … 64 s
 STEPS = 64  # fine buckets for each doubling: 1.1 % wide
@@ -55,7 +55,7 @@ class Point:
 class Day:
     date: str  # UTC
     counts: tuple[int, ...]  # streams by their TTFT: up to each of EDGES_MS, then above
-    failed: int
+    failed: int  # streams that count in the TTFT and never had one
     fine: tuple[int, ...]  # the same as counts, by FINE_MS
     p50: float | None  # with failed streams as +∞; within 0.6 %
     p95: float | None
@@ -137,12 +137,14 @@ def _read_run(store: Store, run: Run, baselines: tuple[str, ...]) -> tuple[Point
 
 
 def _by_day(streams: Streams, realtime_ns: int) -> dict[int, _Counts]:
-    """The key is the number of days since 1970. Streams that neither failed nor have a TTFT are left out."""
-    ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
-    failed = streams.ended_as(FAILURES)
+    """The key is the number of days since 1970. A stream counts as in the metric `ttft`, or not at all as there."""
+    seen = METRICS["ttft"].observe(streams)
+    has_ttft, failed = streams.streamed & (seen.counts > 0), streams.streamed & seen.failed
+    ttft = np.full(len(streams), np.nan)
+    ttft[seen.counts > 0] = seen.ticks / 1e6
     bucket = np.where(failed, len(FINE_MS) + 1, np.searchsorted(FINE_MS, ttft))
     day = ((realtime_ns + streams.number["due_at"]) // _DAY_NS).astype(np.int64)
-    counted = failed | ~np.isnan(ttft)
+    counted = failed | has_ttft
     return {
         one: np.bincount(bucket[(day == one) & counted], minlength=len(FINE_MS) + 2) for one in np.unique(day).tolist()
     }
