@@ -47,8 +47,9 @@ class Picker:
     def take(self, streams: Streams) -> None:
         number = streams.number
         ttft = (number["first_content_at"] - number["due_at"]) / 1e6
+        ttft[streams.resumed] = np.nan  # the beginning of the answer is in another stream
         self._slowest.add(streams.id, ttft)
-        in_vain = np.isnan(ttft) & streams.ended_as({Outcome.CANCELLED, Outcome.INTERRUPTED})
+        in_vain = np.isnan(ttft) & ~streams.resumed & streams.ended_as({Outcome.CANCELLED, Outcome.INTERRUPTED})
         self._in_vain.add(streams.id, np.where(in_vain, number["ended_at"] - number["due_at"], np.nan))
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
         whole = streams.ended_as({Outcome.COMPLETED}) & streams.streamed

@@ -1,16 +1,17 @@
 """Parts of a run that a page's reader can choose: which there are, and that their figures are their streams'."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports import facets
 from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material, gather
-from tests.support.record import database, observation, ttfts
+from tests.support.record import MS, database, observation, ttfts
 from tests.support.report_page import Page, rendered
 
 
@@ -37,6 +38,21 @@ def test_a_part_has_the_figures_of_its_streams_alone(tmp_path: Path) -> None:
     assert parts["User class", "Reader"].metrics["ttft"].max == 199
     assert parts["Label tier", "gold"].totals.streams == 101
     assert parts["Label tier", "free"].metrics["ttft"].quantiles.p50 == 924
+
+
+def test_the_courses_and_the_slowest_streams_are_those_of_the_figures(tmp_path: Path) -> None:
+    """The beginning of a resumed answer is in another stream, and an answer in one piece has no first token."""
+    rest: dict[str, Any] = {"resumed_from": "a:3", "resume_gap": 700 * MS, "resume_lost": 0, "resume_duplicated": 0}
+    kinds: list[dict[str, Any]] = [*[{}] * 10, *[rest] * 20, *[{"answer": "whole"}] * 40]
+    streams = [observation(user=f"User {at % 2}", due=at, **more) for at, more in enumerate(kinds)]
+    run = material(tmp_path / "run.db", [*streams, observation([], outcome=Outcome.CANCELLED, ended=5_000, **rest)])
+    figures = run.judgement.metrics
+    assert (figures["ttft"].n, sum(run.timeline.ttft.n), sum(sum(each.ttft.n) for each in run.facets)) == (10, 10, 10)
+    assert (figures["e2e"].n, sum(run.timeline.e2e.n)) == (10, 10)
+    chosen = {group.name: {stream.due_at // MS for stream in group.streams} for group in run.streams}
+    assert all(min(due) < 10 for name, due in chosen.items() if "TTFT" in name)
+    assert chosen["The slowest first tokens"].isdisjoint(range(10, 30))
+    assert "The longest waits for a first token that never came" not in chosen
 
 
 def test_the_course_of_the_only_part_would_be_that_of_the_run(tmp_path: Path) -> None:
