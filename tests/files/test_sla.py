@@ -14,9 +14,10 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.verdict import rules
+from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import judged, observation, ttfts
+from tests.support.record import a_run, judged, new_store, observation, ttfts
 
 
 def verdict(tmp_path: Path, rule: str | Sla, *observations: StreamObservation, **where: str) -> Verdict:
@@ -307,6 +308,18 @@ def test_too_few_samples_cannot_meet_a_rule_with_for(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 60, every=160)
     assert (found.status, found.n) == (RuleStatus.INCONCLUSIVE, 60)
     assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is RuleStatus.MET
+
+
+def test_a_long_run_of_few_streams_has_few_windows(tmp_path: Path) -> None:
+    """A window of 1 ms begins every 0.2 ms: a run that took 292 years, as a damaged row says, has 10¹⁶ of them."""
+    rule = Sla(rule="max(ttft) < 1s", lasting=Duration.parse("1ms"))
+    with new_store(tmp_path / "one.db") as store:
+        store.start_run(a_run())
+        store.append("run-1", [*ttfts([100] * 10), *ttfts([2_000] * 10, due=5_000)])
+        store.finish_run("run-1", ended_ns=2**63 - 1, status="finished")
+        (found,) = judge(store, rules=rules.parse_all([rule])).verdicts
+    assert found.status is RuleStatus.INCONCLUSIVE
+    assert found.reason == "from 5 s to 5 s: it was missed, but for a part of that time no stream was due"
 
 
 def test_rules_with_windows_of_several_lengths_and_selections_share_a_run(tmp_path: Path) -> None:

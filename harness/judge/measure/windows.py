@@ -42,25 +42,29 @@ class Windows:
         due = streams.number["due_at"] - self._begins * 1e9
         place = (due * SLICES // (self.seconds * 1e9)).astype(np.int64)
         for one in np.unique(place).tolist():
-            self._slice(one).take(streams.select(np.flatnonzero(place == one)))
+            mine = self._slices.setdefault(one, self._measurements())
+            mine.take(streams.select(np.flatnonzero(place == one)))
             self._settled.difference_update(range(one - SLICES + 1, one + 1))
 
     def until(self, seconds: float) -> Iterator[Window]:
-        """The windows that had ended after this many seconds, in order of time, without the settled ones."""
-        step = self.seconds / SLICES
-        for first in range(self._first_unfinished(seconds)):
-            if first in self._settled:
-                continue
-            slices = [self._slice(place) for place in range(first, first + SLICES)]
+        """The windows in which a stream was due and that had ended after this many seconds, without the settled ones.
+
+        In order of time.
+        """
+        step, empty = self.seconds / SLICES, self._measurements()
+        for first in sorted(self._ended(seconds) - self._settled):
+            slices = [self._slices.get(place, empty) for place in range(first, first + SLICES)]
             yield Window(self._begins + first * step, Measurements.joined(slices), slices)
 
     def settle(self, seconds: float) -> None:
         """From now on leave out the windows that had ended by then, until a stream is added that was due in one."""
-        self._settled.update(range(self._first_unfinished(seconds)))
+        self._settled.update(self._ended(seconds))
 
-    def _first_unfinished(self, seconds: float) -> int:
-        """The first window that had not ended after this many seconds."""
-        return int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
+    def _ended(self, seconds: float) -> set[int]:
+        """The windows with a stream, each by its first slice: a long run has millions of short ones without any."""
+        first_unfinished = int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
+        with_streams = {place - before for place in self._slices for before in range(SLICES)}
+        return {first for first in with_streams if 0 <= first < first_unfinished}
 
-    def _slice(self, place: int) -> Measurements:
-        return self._slices.setdefault(place, Measurements(self._labels, self._reader, self._metrics))
+    def _measurements(self) -> Measurements:
+        return Measurements(self._labels, self._reader, self._metrics)
