@@ -310,6 +310,18 @@ def test_too_few_samples_cannot_meet_a_rule_with_for(tmp_path: Path) -> None:
     assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is RuleStatus.MET
 
 
+def test_an_inconclusive_window_is_not_to_be_settled_by_a_longer_run(tmp_path: Path) -> None:
+    """A longer run has more windows, but none of them has more streams."""
+    path, rule = tmp_path / "one.db", Sla(rule="p95(ttft) < 1s", lasting=Duration.parse("5s"))
+    six_percent = [each for _ in range(10) for each in (*[100] * 47, *[2_000] * 3)]
+    streams = [observation([("text", ttft)], due=at * 20) for at, ttft in enumerate(six_percent)]
+    run = judged(path, streams, rule)
+    (found,) = run.verdicts
+    assert (found.status, found.needed) == (RuleStatus.INCONCLUSIVE, None)
+    assert found.reason == "from 0 s to 5 s: the interval crosses the limit of 1 s"
+    assert "run the same load" not in run.next_step
+
+
 def test_a_long_run_of_few_streams_has_few_windows(tmp_path: Path) -> None:
     """A window of 1 ms begins every 0.2 ms: a run that took 292 years, as a damaged row says, has 10¹⁶ of them."""
     rule = Sla(rule="max(ttft) < 1s", lasting=Duration.parse("1ms"))

@@ -199,17 +199,18 @@ def _of_window(rule: Rule, window: Window, length: float, confidence: float) -> 
     figures = [_evidence(rule, part, length / SLICES, confidence).observed for part in window.slices]
     if all(one is None for one in figures) or any(one is not None and rule.holds(one) for one in figures):
         return None
-    conclusion = _conclude(rule, _evidence(rule, window.whole, length, confidence))
+    # A window never has more streams than its time holds, so no number of them is asked for.
+    conclusion = _conclude(rule, _evidence(rule, window.whole, length, confidence)._replace(needed=None))
     when = f"from {window.start:,.0f} s to {window.start + length:,.0f} s"
     if conclusion.status is not RuleStatus.MISSED:
-        return conclusion.as_inconclusive(f"{when}: {conclusion.reason}")
+        return _unsettled(conclusion, f"{when}: {conclusion.reason}")
     if None in figures:
         return _unsettled(conclusion, f"{when}: it was missed, but for a part of that time no stream was due")
     return conclusion._replace(reason=f"missed all the time {when}: {conclusion.reason}")
 
 
 def _unsettled(conclusion: _Conclusion, reason: str) -> _Conclusion:
-    """Inconclusive for a reason that more samples would not change."""
+    """Inconclusive for a reason that a longer run of the same load would not change."""
     return conclusion._replace(evidence=conclusion.evidence._replace(needed=None)).as_inconclusive(reason)
 
 
