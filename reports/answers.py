@@ -6,6 +6,7 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.short_of_cores import is_here
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened, uncapitalised
 from streamgauge.harness.record.observation import FAILURES, Outcome
@@ -46,7 +47,8 @@ def _cause(run: Material) -> str:
     ours = _ours(judgement)
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool may have a part in it: {why}"
-    well = "Nothing went wrong that needs a cause: every rule is met. " if judgement.verdict == "met" else ""
+    all_met = judgement.verdict == "met" and all(each.status is RuleStatus.MET for each in judgement.verdicts)
+    well = "Nothing went wrong that needs a cause: every rule is met. " if all_met else ""
     return f"{well}{_theirs(run)} {ours}."
 
 

@@ -47,6 +47,14 @@ def test_a_part_of_the_ttft_is_measured_stream_by_stream(tmp_path: Path) -> None
     assert "P95 of the server’s part 999 ms, of link and connecting 801 ms" in found[WHOSE]
 
 
+def test_nothing_went_wrong_only_if_no_rule_was_missed_or_undecided(tmp_path: Path) -> None:
+    met = Sla(rule="p95(ttft) < 1s")
+    assert "every rule is met" in told(tmp_path / "met.db", EVEN, rules=[met])[WHOSE]
+    for name, rule in (("missed", "p95(ttft) < 100ms"), ("undecided", "error_rate < 1%")):
+        warns = Sla(rule=rule, severity="warn")
+        assert "every rule is met" not in told(tmp_path / f"{name}.db", EVEN, rules=[met, warns])[WHOSE]
+
+
 def test_our_tool_is_called_innocent_only_where_it_was_calibrated(tmp_path: Path) -> None:
     calibrated = {"instrument": {"certificate": {"made_at": "2026-11-01"}}}
     assert "Our tool is not the cause" in told(tmp_path / "yes.db", EVEN, **calibrated)[WHOSE]
