@@ -320,17 +320,6 @@ def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path) -> None:
         assert store.run().id == "run-1"
 
 
-def test_a_file_on_a_read_only_disk_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = database(tmp_path / "one.db", [observation()])
-    # Tests may run as root, who may write everywhere, so the answer of the system is replaced.
-    monkeypatch.setattr("os.access", lambda *_: False)
-    with Store.open(path) as store:
-        assert [len(streams) for streams in store.streams("run-1")] == [1]
-        with pytest.raises(StoreError, match="read-only"):
-            store.append("run-1", [observation()])
-    assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
-
-
 def test_special_characters_of_uris_may_be_in_a_file_s_name(tmp_path: Path) -> None:
     path = database(tmp_path / "50%41 off?mode=memory#x.db", [observation()])
     assert path.stat().st_size > 0

@@ -55,6 +55,16 @@ def connect(path: Path, mode: str) -> Database:
     return Database(connection, execute_plugins=False)
 
 
+def reading_mode(path: Path) -> str:
+    """The mode for a database that this process may not write.
+
+    WAL needs a -shm file, which a read-only disk cannot hold. `immutable` does without, but ignores locks and what is
+    in the log: it is only for a file that no other user's process writes.
+    """
+    log, shared = (Path(f"{path}{end}") for end in ("-wal", "-shm"))
+    return "ro" if _size(log) or (log.exists() and shared.exists()) else "ro&immutable=1"
+
+
 @contextmanager
 def _offering_compiled() -> Iterator[None]:
     """Have SQLite give connections that are opened meanwhile the function `sg_rows` of the compiled code.

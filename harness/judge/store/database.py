@@ -87,9 +87,8 @@ class Store:
         path = Path(path)
         with as_store_errors(path):
             connection.check_file(path)
-            # WAL needs a -shm file, which a read-only disk cannot hold. `immutable` does without: nobody writes there.
             writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-            store = cls(path, connection.connect(path, "rw" if writable else "ro&immutable=1"))
+            store = cls(path, connection.connect(path, "rw" if writable else connection.reading_mode(path)))
             try:
                 store._check_ours()
                 if writable:
