@@ -21,7 +21,7 @@ _INVISIBLE = {
 
 _JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _INVISIBLE if 0x7F <= code <= 0xFFFF}
 # A folded text could begin a line with one.
-_WORKFLOW_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")
+_WORKFLOW_COMMAND = re.compile(r"(:)(?=:[A-Za-z-]+[ :])|(#)(?=#\[)")
 
 
 def visible(text: str) -> str:

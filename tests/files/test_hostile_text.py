@@ -21,7 +21,7 @@ from tests.support.hostile_text import ACTING, NASTY
 from tests.support.record import database, observation, ttfts
 from tests.support.report_page import Page
 
-_COMMAND = re.compile(r"^\s*(::[a-z-]+[ :]|##\[)", re.MULTILINE)  # of GitHub
+_COMMAND = re.compile(r"^\s*(::[a-z-]+[ :]|##\[)", re.MULTILINE | re.IGNORECASE)  # of GitHub
 
 
 @pytest.fixture(scope="module")
