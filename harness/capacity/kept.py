@@ -24,5 +24,7 @@ def found_of(store: Store, run: Run) -> Found:
         found = msgspec.convert(run.instrument["capacity"], Found)
     except msgspec.ValidationError as fault:
         raise StoreError(f"{run.id}: what the search found is no {SCHEMA}, or damaged: {fault}") from None
+    if found.knee is not None and not found.knee.at > 0:
+        raise StoreError(f"{run.id}: what the search found is damaged: its knee is at {found.knee.at:g}")
     # When the answer was stored, the last streams were still open.
     return msgspec.structs.replace(found, streams=store.count(run.id), seconds=store.duration(run) / 1e9)

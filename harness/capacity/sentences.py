@@ -72,7 +72,7 @@ def what_gave_way(found: Found) -> Iterator[str]:
         limit = figure(broken.limit, broken.unit)
         yield f"{at} {broken.figure} gives way first: {observed(broken)}, limit {limit}{_fine(level)}."
     else:
-        share = level.bad / level.streams
+        share = level.bad / max(1, level.streams)
         yield f"{at} {figure(share, 'ratio')} of the streams broke one rule or another, though each rule alone is kept."
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from streamgauge.harness.config.schema import Sla
+from streamgauge.harness.errors import RuleError
+from streamgauge.harness.near_miss import listed
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "chat": ("p95(ttft) < 1s", "p95(itl) < 200ms", "p95(longest_stall) < 1s", "error_rate < 1%"),
@@ -32,9 +34,14 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 
 def expanded(written: Iterable[Sla]) -> Iterator[Sla]:
-    """Each rule of a preset in place of the table that names it, with the table's other keys; own rules as they are."""
+    """Each rule of a preset in place of the table that names it, with the table's other keys; own rules as they are.
+
+    RuleError for a preset that does not exist, as in a database of somebody else.
+    """
     for table in written:
         if table.rule or table.preset is None:
             yield table
+        elif table.preset not in PRESETS:
+            raise RuleError(f"no preset called {table.preset!r}; there are {listed(table.preset, PRESETS)}")
         else:
             yield from (msgspec.structs.replace(table, rule=rule) for rule in PRESETS[table.preset])

@@ -178,9 +178,9 @@ def _certificate(stored: Any) -> Table:
 
 def _clock(facts: dict[str, Any]) -> str:
     """The process's clock compared with the master's at the start, and whether it stepped later."""
-    drift = facts.get(Vital.CLOCK_DRIFT.worst_as, 0)
+    drift = facts.get(Vital.CLOCK_DRIFT.worst_as) or 0
     stepped = f", stepped by {_shown('_ns', drift)}" if abs(drift) > 1e6 else ""
-    if "clock_offset_ns" not in facts:
+    if facts.get("clock_offset_ns") is None:
         return f"the run’s own{stepped}"
     if facts.get("clock_doubt_ns") is None:
         return f"not compared{stepped}"

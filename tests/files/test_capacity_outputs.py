@@ -202,6 +202,11 @@ def test_a_history_and_a_comparison_are_of_the_newest_run_of_one_load(tmp_path: 
         (msgspec.to_builtins(found()), ["compare", "--run", "run-1", "--run", "run-1"], "run-1 is a search for a"),
         ({}, ["judge"], "run-1: the search for a capacity was killed before it had an answer, or goes on"),
         ({"schema": "x"}, ["judge"], "run-1: what the search found is no streamgauge/capacity/1, or damaged"),
+        (
+            msgspec.to_builtins(found(knee={"at": 0.0, "low": 0.0, "high": 9.0})),
+            ["judge"],
+            "run-1: what the search found is damaged: its knee is at 0",
+        ),
     ],
 )
 def test_what_a_search_does_not_have_is_a_mistake(
@@ -210,6 +215,13 @@ def test_what_a_search_does_not_have_is_a_mistake(
     command, *options = words
     result = invoke(command, searched(tmp_path, answer), *options)
     assert (result.exit_code, told.replace("{run}", found().run) in result.output) == (2, True), result.output
+
+
+def test_a_level_without_streams_in_a_damaged_answer_leads_to_no_traceback(tmp_path: Path) -> None:
+    nobody = level(99, "missed", 0.0, 400.0, streams=0)
+    answer = msgspec.to_builtins(found(levels=[nobody], not_passed=99))
+    result = invoke("judge", searched(tmp_path, answer))
+    assert (result.exit_code, "At 99 users" in result.output) == (0, True), result.output
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def every_command(path: Path) -> Iterator[tuple[object, ...]]:
     """Each command that opens a database."""
     page, name = path.with_suffix(".html"), ("--name", "main")
     yield from (("runs", path), ("judge", path), ("judge", path, "--run", "run-1"), ("report", path, "-o", page))
+    yield from (("report", path, "--redact", "-o", page), ("report", path, "--redact", "--run", "run-1", "-o", page))
     yield from (("history", path), ("history", path, "--csv", "-", "-o", page))
     yield from (("compare", path, "--baseline", "main", "--run", "run-2"), ("compare", path, path))
     yield from (("baseline", "list", path), ("baseline", "export", path, *name, "-o", "-"))
@@ -142,6 +143,29 @@ def test_any_value_in_any_column_leads_to_no_traceback(good: Path, tmp_path: Pat
     for damage in random.sample(list(damages()), 40):
         damaged(good, path, damage)
         is_told(invoke(*random.choice(list(every_command(path)))), path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("rules", '[{"preset": "nosuch"}]'),
+        ("instrument", '{"workers": [1]}'),
+        ("instrument", '{"workers": {"local": {"clock_drift_ns": null, "clock_offset_ns": null}}}'),
+        ("instrument", '{"asked": {"users": 1, "spawn_rate": 0, "seconds": 9}}'),
+        ("instrument", '{"asked": {"users": 1, "seconds": 0, "schedule_began": 9}}'),
+        ("instrument", f'{{"asked": {{"users": 1{"0" * 400}, "spawn_rate": 1}}}}'),
+    ],
+)
+def test_a_document_that_nobody_writes_leads_to_no_traceback(
+    good: Path, tmp_path: Path, column: str, value: str
+) -> None:
+    path = tmp_path / "one.db"
+    users = ("UPDATE samples SET value = 1 WHERE run = 2", ())
+    damaged(good, path, Damage(column, ((f"UPDATE runs SET {column} = ? WHERE id = 'run-2'", (value,)), users)))
+    for words in every_command(path):
+        is_told(invoke(*words), path)
+    assert invoke("judge", path, "--run", "run-1").exit_code in {0, 3}
+    assert "run-1" in invoke("runs", path).stdout
 
 
 def test_nothing_but_our_tables_is_read(good: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ VALUES: tuple[Any, ...] = (
     None, "", "exploded", "\x1b[31mred\x07", "a\nb", 7, -1, 2**63 - 1, -(2**63), 1.5, float("inf"), b"\x80blob", b"",
     "{}", "[]", "null", "7", '"text"', "{", '{"a": 1}', '["a", 1]', '{"a": {"b": {}}}', '[{"rule": 7}]',
     '{"faults": 7}', '{"mistakes": {"a": [1]}}', '{"resolution": {"a": 1}}', '{"load_missing": [1]}',
-    '{"workers": 7}', '{"workers": {"w": 7}}', '{"workers": {"w": {"streams": "x"}}}', '{"clock_drift_ns": "x"}',
+    '[{"preset": "nosuch"}]', '{"workers": [1]}', '{"workers": 7}', '{"workers": {"w": 7}}', '{"workers": {"w": {"streams": "x"}}}', '{"clock_drift_ns": "x"}',
     '{"clock_drift_ns": 1' + "0" * 400 + "}", '{"reader": 7}', '{"reader": {"characters_per_second": 0}}',
     '{"reader": {"good": {"ttft": "' + "9" * 400 + 'h"}}}', DEEP, '{"a":' * 500 + "1" + "}" * 500, "[NaN]",
     '{"\\ud800": "\\udfff"}', "x" * 20_000, b"\x01\x01\x02\x03", "2026-13-45", "0001-01-01T00:00:00",

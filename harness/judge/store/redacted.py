@@ -88,7 +88,8 @@ def _hosts(database: Database) -> list[str]:
         found += [host] if isinstance(host, str) else []
         workers = _decoded(instrument, dict[str, Any]) or {}
         facts = workers.get("workers")
-        found += [str(each.get("host", "")) for each in (facts or {}).values() if isinstance(each, dict)]
+        processes = facts.values() if isinstance(facts, dict) else ()
+        found += [str(each.get("host", "")) for each in processes if isinstance(each, dict)]
     return found
 
 

@@ -171,7 +171,7 @@ def judge(
     the rules. RuleError for a stored rule that this version cannot parse, StoreError.
     """
     run = store.run(run_id)
-    rules = parse_all(run.rules) if rules is None else rules
+    rules = parse_all(run.rules, f"{store.path}: {run.id}") if rules is None else rules
     reader = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     of_rules = [PHASE, *(name for rule in rules for name in rule.written.where.label)]
     took, begins = store.duration(run) / 1e9, (run.measured_from or 0) / 1e9

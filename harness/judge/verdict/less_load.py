@@ -5,7 +5,7 @@ seconds, and of a run with a shape or a schedule by what can be compared: the us
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,14 +18,17 @@ from streamgauge.harness.record.vitals import Vital
 CLEARLY = 0.05  # share of the load
 EVIDENCE = (Vital.USERS, Vital.HELD_STREAMS)
 _GRAIN = 2.0  # seconds: processes start one after another and are sampled once a second
+# A database may hold anything.
+_SomeUsers = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+_MoreThan0 = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was asked for, as far as it can be compared with what ran. Stored as `instrument.asked`."""
 
-    users: int  # at the peak
-    spawn_rate: float | None = None  # users per second; None: a load shape or a schedule decides
-    seconds: float | None = None  # how long it was to last; None: until its shape or its schedule ends
+    users: _SomeUsers  # at the peak
+    spawn_rate: _MoreThan0 | None = None  # users per second; None: a load shape or a schedule decides
+    seconds: _MoreThan0 | None = None  # how long it was to last; None: until its shape or its schedule ends
     schedule_began: float | None = None  # seconds into the run; its end if it never began. None: no schedule
 
 
