@@ -13,7 +13,8 @@ from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.vitals import Vital
 from tests.support.command import invoke
-from tests.support.hostile_database import DEEP, Damage, damaged, damages, shapes, sound
+from tests.support.hostile_database import DEEP, Damage, damaged, damages, shapes, sound, views
+from tests.support.monitored import Monitored
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,26 @@ def test_nothing_but_our_tables_is_read(good: Path, tmp_path: Path) -> None:
         is_told(result, path)
         if "is empty" not in damage.name and "no baselines" not in damage.name:
             assert result.exit_code == 2, damage.name
+
+
+def test_nothing_but_the_tables_of_a_monitor_is_read(tmp_path: Path) -> None:
+    monitored = Monitored(tmp_path / "sound.db")
+    monitored.probes([100.0, None])
+    monitored.store.close()
+    with sqlite3.connect(tmp_path / "sound.db") as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    path, page, merged = tmp_path / "one.db", tmp_path / "page.html", tmp_path / "merged.db"
+    commands = [("status", path, "-o", page), ("incidents", path), ("merge", path, tmp_path / "sound.db", "-o", merged)]
+    of_runs = ("runs", "streams", "samples", "baselines", "itl_counts", "sqlite", "_")
+    own = {name for name in tables if not name.startswith(of_runs)}
+    assert len(own) == 11
+    for damage in (each for table in sorted(own) for each in views(table)):
+        damaged(tmp_path / "sound.db", path, damage)
+        for words in commands:
+            result = invoke(*words)
+            is_told(result, path)
+            assert result.exit_code == 2, (damage.name, words)
 
 
 def test_what_is_no_database_is_refused_in_one_line(good: Path, tmp_path: Path) -> None:

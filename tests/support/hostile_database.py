@@ -18,7 +18,8 @@ VALUES: tuple[Any, ...] = (
     None, "", "exploded", "\x1b[31mred\x07", "a\nb", 7, -1, 2**63 - 1, -(2**63), 1.5, float("inf"), b"\x80blob", b"",
     "{}", "[]", "null", "7", '"text"', "{", '{"a": 1}', '["a", 1]', '{"a": {"b": {}}}', '[{"rule": 7}]',
     '{"faults": 7}', '{"mistakes": {"a": [1]}}', '{"resolution": {"a": 1}}', '{"load_missing": [1]}',
-    '[{"preset": "nosuch"}]', '{"workers": [1]}', '{"workers": 7}', '{"workers": {"w": 7}}', '{"workers": {"w": {"streams": "x"}}}', '{"clock_drift_ns": "x"}',
+    '[{"preset": "nosuch"}]', '{"workers": [1]}',
+    '{"workers": 7}', '{"workers": {"w": 7}}', '{"workers": {"w": {"streams": "x"}}}', '{"clock_drift_ns": "x"}',
     '{"clock_drift_ns": 1' + "0" * 400 + "}", '{"reader": 7}', '{"reader": {"characters_per_second": 0}}',
     '{"reader": {"good": {"ttft": "' + "9" * 400 + 'h"}}}', DEEP, '{"a":' * 500 + "1" + "}" * 500, "[NaN]",
     '{"\\ud800": "\\udfff"}', "x" * 20_000, b"\x01\x01\x02\x03", "2026-13-45", "0001-01-01T00:00:00",
@@ -77,14 +78,7 @@ def shapes() -> Iterator[Damage]:
     for table in ("runs", "streams", "samples", "baselines", "_sqlite_migrations"):
         yield Damage(f"no {table}", ((f"DROP TABLE {table}", ()),))
         yield Damage(f"{table} is empty", ((f"DELETE FROM {table}", ()),))
-        renamed, endless = (
-            f"ALTER TABLE {table} RENAME TO hidden",
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)",
-        )
-        yield Damage(f"{table} is a view", ((renamed, ()), (f"CREATE VIEW {table} AS SELECT * FROM hidden", ())))
-        yield Damage(
-            f"{table} is endless", ((renamed, ()), (f"CREATE VIEW {table} AS {endless} SELECT i AS number FROM n", ()))
-        )
+        yield from views(table)
         yield Damage(f"{table} has other columns", ((f"DROP TABLE {table}", ()), (f"CREATE TABLE {table} (a, b)", ())))
         yield Damage(
             f"{table} has no rowid",
@@ -94,6 +88,16 @@ def shapes() -> Iterator[Damage]:
     yield Damage("a trigger", ((trigger, ()),))
     yield Damage(
         "of a newer version", (("INSERT INTO _sqlite_migrations VALUES (99, 'streamgauge', 'm999', 'then')", ()),)
+    )
+
+
+def views(table: str) -> Iterator[Damage]:
+    """A view in place of a table: of the same rows, and of rows without end."""
+    renamed = f"ALTER TABLE {table} RENAME TO hidden"
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    yield Damage(f"{table} is a view", ((renamed, ()), (f"CREATE VIEW {table} AS SELECT * FROM hidden", ())))
+    yield Damage(
+        f"{table} is endless", ((renamed, ()), (f"CREATE VIEW {table} AS {endless} SELECT i AS number FROM n", ()))
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 from streamgauge.harness.errors import DamagedRow, StoreError
-from streamgauge.harness.judge.store import monitor_schema
+from streamgauge.harness.judge.store import monitor_schema, schema
 from streamgauge.harness.judge.store.connection import Connection, as_store_errors
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.rows import Run
@@ -38,22 +38,31 @@ class MonitorStore(Store):
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """StoreError if it is not the database of a monitor."""
         store = super().open(path)
-        if not store._database.table("monitor_state").exists():
+        if "monitor_state" not in schema.names(store._database):
             store.close()
             raise StoreError(f"{path}: not written by a monitor; give the --db of `streamgauge monitor`")
         return store._prepared()
 
     def _prepared(self) -> Self:
-        with as_store_errors(self.path):
-            if unknown := monitor_schema.unknown_migration(self._database):
-                raise StoreError(
-                    f"{self.path}: written by a newer streamgauge (its monitor's schema has {unknown!r}); "
-                    f"upgrade streamgauge to read it"
-                )
-            if monitor_schema.needs_migration(self._database) and os.access(self.path, os.W_OK):
-                with self._writing():
-                    monitor_schema.migrate(self._database)
+        try:
+            with as_store_errors(self.path):
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
         return self
+
+    def _prepare(self) -> None:
+        if unknown := monitor_schema.unknown_migration(self._database):
+            raise StoreError(
+                f"{self.path}: written by a newer streamgauge (its monitor's schema has {unknown!r}); "
+                f"upgrade streamgauge to read it"
+            )
+        if fault := monitor_schema.fault(self._database):
+            raise StoreError(f"{self.path}: {fault}, so it is none of ours, or it was changed; give another path")
+        if monitor_schema.needs_migration(self._database) and os.access(self.path, os.W_OK):
+            with self._writing():
+                monitor_schema.migrate(self._database)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

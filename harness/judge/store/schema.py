@@ -3,6 +3,7 @@
 A migration that has been released never changes. docs/reference/database.md describes the tables.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -108,18 +109,31 @@ _LATER_TABLES: dict[str, dict[str, Any]] = {
 
 def fault(database: Database) -> str | None:
     """What shows that a file was not made by `migrate`: a view, a virtual table or a trigger could run anything."""
-    found = {name: (kind, sql) for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master")}
+    found = names(database)
     tables = _FIRST_TABLES | {name: columns for name, columns in _LATER_TABLES.items() if name in found}
-    for name in tables:
-        kind, sql = found.get(name, (None, ""))
-        if kind != "table" or not str(sql).upper().startswith("CREATE TABLE"):
-            return f"its {name} is {f'a {kind}' if kind else 'missing'}, where a table belongs"
+    if no_table := no_table_of(tables, database):
+        return no_table
     triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchone()
     if triggers is not None:
         return f"it has a trigger, {str(triggers[0])[:100]!r}"
     for name, columns in tables.items():
         if missing := columns.keys() - {column for _, column, *_ in database.execute(f"PRAGMA table_info({name})")}:
             return f"its table {name} has no column {', '.join(sorted(missing))}"
+    return None
+
+
+def names(database: Database) -> set[str]:
+    """Of all tables, views, indices and triggers."""
+    return {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+
+
+def no_table_of(tables: Iterable[str], database: Database) -> str | None:
+    """What is in the place of the first of these tables that is none; None if all are tables."""
+    found = {name: (kind, sql) for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master")}
+    for name in tables:
+        kind, sql = found.get(name, (None, ""))
+        if kind != "table" or not str(sql).upper().startswith("CREATE TABLE"):
+            return f"its {name} is {f'a {kind}' if kind else 'missing'}, where a table belongs"
     return None
 
 
