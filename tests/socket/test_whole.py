@@ -1,10 +1,12 @@
 """Answers in one piece, beside those that stream: one chunk, and every way in which they can go wrong."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from streamgauge.harness.config.schema import ProtocolName, Target
@@ -15,7 +17,7 @@ from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.hostile import IDENTITY, asked, content, held, scripted, target
+from tests.support.hostile import CHUNKED, IDENTITY, asked, chunk, content, held, scripted, target
 from tests.support.reference import ReferenceServer, reference_server
 
 PROMPT = Prompt((("user", "Hello?"),), streamed=False)
@@ -91,8 +93,9 @@ def test_it_is_asked_for_as_a_document() -> None:
         (said(b'{"error": {"message": "Overloaded"}}', b"529 Busy"), Outcome.REFUSED, "HTTP 529"),
         (said(b'{"error": {"type": "too_busy", "message": "later"}}'), Outcome.SERVER_ERROR, "too_busy: later"),
         (said(b"<html>"), Outcome.MALFORMED, "not plain_sse"),
-        (said(b""), Outcome.MALFORMED, "not plain_sse"),
+        (said(b""), Outcome.TRUNCATED, "HTTP 200 without a body"),
         (said(GOOD, length=1_000), Outcome.TRUNCATED, "74 bytes of the 1000 that were promised"),
+        (CHUNKED + chunk(GOOD[:20]), Outcome.TRUNCATED, "closed in mid-answer, before the HTTP message's end"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_has_the_outcome_of_a_stream(answer: bytes, outcome: Outcome, detail: str) -> None:
@@ -101,6 +104,40 @@ def test_what_goes_wrong_has_the_outcome_of_a_stream(answer: bytes, outcome: Out
     assert seen.outcome is outcome
     assert detail in seen.detail
     assert (seen.content_chunks, seen.first_content_at) == (0, None)
+
+
+@pytest.mark.parametrize("client", ["wire", "httpx"])
+@pytest.mark.parametrize("protocol", ["custom", "ollama", "gemini", "ai_sdk", "ag_ui", *PROTOCOLS])
+def test_a_whole_answer_without_a_body_is_no_fault_of_ours(protocol: ProtocolName, client: str) -> None:
+    events = {"events": {"text": "t", "end": "close"}} if protocol == "custom" else {}
+    wanted = msgspec.convert({"protocol": protocol, "model": "m", "path": "/", **events}, Target)
+    with scripted(asked(said(b""))) as peers:
+        seen = fetch(peers.url, wanted, client)
+    assert (seen.outcome, seen.detail) == (Outcome.TRUNCATED, "HTTP 200 without a body")
+
+
+@pytest.mark.parametrize("client", ["wire", "httpx"])
+def test_raw_text_that_was_cut_off_is_not_whole(client: str) -> None:
+    wanted = msgspec.convert({"protocol": "custom", "path": "/", "end": "close", "events": {"framing": "text"}}, Target)
+    with scripted(asked(CHUNKED + chunk(b"Hello, I am"))) as peers:
+        seen = fetch(peers.url, wanted, client)
+    assert seen.outcome is Outcome.TRUNCATED
+
+
+def test_a_compressed_answer_may_be_shorter_than_it_was_on_the_wire() -> None:
+    small = gzip.compress(b'{"text": "Hi"}')
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(small)
+    with scripted(asked(head + small)) as peers:
+        seen = fetch(peers.url, target())
+    assert (seen.outcome, seen.detail, seen.characters) == (Outcome.COMPLETED, "", 2)
+
+
+def test_a_compressed_answer_that_was_cut_off_is_truncated() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 1000\r\n\r\n"
+    with scripted(asked(head + gzip.compress(GOOD)[:30])) as peers:
+        seen = fetch(peers.url, target())
+    assert seen.outcome is Outcome.TRUNCATED
+    assert seen.detail == "the connection was closed in mid-answer, before the HTTP message's end"
 
 
 def test_only_the_total_timeout_ends_the_wait_for_a_whole_answer() -> None:

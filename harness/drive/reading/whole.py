@@ -32,18 +32,22 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
     any_type = {**transcript.headers, "content-type": ""}  # any is accepted
     transcript = replace(transcript, headers=any_type)
     seen = observe(transcript, site, identity)
-    if seen.outcome is not Outcome.TRUNCATED:
+    broken = transcript.broken is not None
+    # For `observe`, a compressed body without events could not be decompressed.
+    encoded = seen.outcome is Outcome.MALFORMED and not broken and "content-encoding" in transcript.headers
+    if not (encoded or seen.outcome is Outcome.TRUNCATED):
         return seen
     # The answer has ended, and it contained no terminal event: decode it as one document.
-    length = transcript.headers.get("content-length", "")
-    if length.isdecimal() and len(transcript.body) < int(length):
-        return _ended(
-            seen, site, Outcome.TRUNCATED, f"{some(len(transcript.body), 'byte')} of the {length} that were promised"
-        )
+    if not transcript.complete:
+        return _ended(seen, site, Outcome.TRUNCATED, _cut(transcript))
+    if not transcript.body or (broken and site.protocol.framing == "text"):  # text does not show that it is cut short
+        return seen
     answer = Answer()
     try:
         meaning = site.protocol.plain(bytes(transcript.body), answer)
     except Malformed as fault:
+        if encoded or broken:
+            return seen
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:
         outcome = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR
@@ -63,6 +67,13 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
         stop_reason=word(answer.stop_reason, site.secret),
         oddities=seen.oddities | answer.oddities,
     )
+
+
+def _cut(transcript: Transcript) -> str:
+    length = transcript.headers.get("content-length", "")
+    if length.isdecimal() and not transcript.headers.get("content-encoding"):
+        return f"{some(len(transcript.body), 'byte')} of the {length} that were promised"
+    return "the connection was closed in mid-answer, before the HTTP message's end"
 
 
 def _ended(seen: StreamObservation, site: Site, outcome: Outcome, detail: str) -> StreamObservation:
