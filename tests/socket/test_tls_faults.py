@@ -1,5 +1,6 @@
 """What can be wrong with TLS: each fault is an outcome and one sentence, alike for both readers and all clients."""
 
+import os
 import shutil
 import ssl
 import subprocess
@@ -29,6 +30,7 @@ from tests.support.hostile import (
     asked,
     certificate,
     chunk,
+    client,
     content,
     observe,
     scripted,
@@ -255,3 +257,47 @@ def test_a_library_cannot_be_told_that_a_cut_off_answer_is_whole(tls: ssl.SSLCon
             seen = stacks.observe(name, server.url, verify=False)
         outcomes.add((seen.outcome, content(seen), "close_notify" in seen.detail))
     assert outcomes == {(Outcome.TRUNCATED, 2, True)}
+
+
+# Kept connections
+
+
+@pytest.mark.parametrize("goodbye", [Peer.fin, Peer.reset, lambda peer: peer.sock.unwrap()])
+def test_a_question_whose_kept_connection_closes_without_an_answer_is_asked_again(
+    tls: ssl.SSLContext, goodbye: Callable[[Peer], object]
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(BEGUN + chunk(DONE) + LAST)
+        peer.request()
+        goodbye(peer)
+
+    with scripted(script, asked(BEGUN + chunk(DONE) + LAST), tls=tls) as server:
+        person = client(server.url, verify=False)
+        first, second = ask(person), ask(person)
+        person.close()
+    assert (first.outcome, second.outcome, second.detail) == (Outcome.COMPLETED, Outcome.COMPLETED, "")
+    assert len(server.peers) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(b"no record of TLS", Outcome.RESET), (b"", Outcome.TRUNCATED)], ids=["garbage", "begun"]
+)
+def test_a_question_is_not_asked_again_when_something_has_come(
+    tls: ssl.SSLContext, answer: bytes, outcome: Outcome
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(BEGUN + chunk(DONE) + LAST)
+        peer.request()
+        if answer:
+            os.write(peer.sock.fileno(), answer)
+        else:
+            peer.send(b"HTTP/1.1 200")
+
+    with scripted(script, tls=tls) as server:
+        person = client(server.url, verify=False)
+        first, second = ask(person), ask(person)
+        person.close()
+    assert (first.outcome, second.outcome) == (Outcome.COMPLETED, outcome)
+    assert len(server.peers) == 1

@@ -18,6 +18,7 @@ from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.drive.wire.loop import Loop
 from streamgauge.harness.drive.wire.response import Response
+from streamgauge.harness.drive.wire.tls import CutOff, Unreadable
 from streamgauge.harness.record.observation import Outcome
 
 
@@ -218,9 +219,9 @@ class Attempt:
         return seen
 
     def stale(self, broken: Broken | None) -> bool:
-        """Whether the server had closed the connection before the request reached it: no byte was received."""
-        closed = broken is None or broken.outcome is Outcome.RESET
-        return closed and self._exchange.received == 0
+        """Whether the server had closed the connection before the request reached it: no byte of HTTP was received."""
+        closed = broken is None or isinstance(broken, CutOff) or broken.outcome is Outcome.RESET
+        return closed and not (self._exchange.begun or isinstance(broken, Unreadable))
 
     def _until(self, timeout: int) -> int:
         self._step_until = self._deadlines.until(time.monotonic_ns(), timeout)

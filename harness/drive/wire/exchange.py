@@ -197,6 +197,11 @@ class Exchange:
         self.finished = True
 
     @property
+    def begun(self) -> bool:
+        """Whether a byte of HTTP has come; TLS's own records do not count."""
+        return self.response.read.seen != 0
+
+    @property
     def only_the_end_matters(self) -> bool:
         """Whether nothing has to be decided before the marker or the end, so that data may be passed on late."""
         return bool(self.markers) and not self.marker_seen and self.on_data is None and not self.every_read

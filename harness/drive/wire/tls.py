@@ -33,6 +33,10 @@ class CutOff(Broken):
         )
 
 
+class Unreadable(Broken):
+    """What the peer sent cannot be decrypted, or is an alert that says why the peer gives up."""
+
+
 class Tls:
     __slots__ = ("_begun", "_incoming", "_object", "_outgoing")
 
@@ -83,7 +87,7 @@ class Tls:
             # In TLS 1.3, a server refuses a client without a certificate after the handshake.
             refused = is_alert(fault) and not (self._begun or records.plain)
             told = GARBAGE if fault.reason in _NO_RECORD else reason(fault)
-            broken = Broken(Outcome.UNREACHABLE if refused else Outcome.RESET, f"TLS: {told}")
+            broken = Unreadable(Outcome.UNREACHABLE if refused else Outcome.RESET, f"TLS: {told}")
         self._begun = self._begun or bool(records.plain)
         return Plain(b"".join(records.plain), records.by_read(ends), ended, broken)
 
