@@ -22,6 +22,7 @@ from streamgauge.harness.run.terminal import say
 _ROOM = 64 * 2**20  # bytes that wait, about 50,000 streams; above this, no new streams should begin
 _ROW = 1_000  # approximate bytes of a stream in memory, without its arrivals
 _RETRY = 0.5  # seconds between two attempts to store the same rows
+_TICK = 0.25  # seconds between two looks at how long rows have waited
 _HANGS = 15.0  # seconds after which a call of the store counts as hanging; longer than SQLite waits for a lock
 
 T = TypeVar("T")
@@ -53,17 +54,18 @@ class Writer:
         """`give_up` is called with the reason, once, when nothing could be stored for too long."""
         self._store = store
         self._run_id = run_id
-        self._give_up: Callable[[str], None] | None = give_up
+        self._give_up = give_up
         self._patience = patience or Patience()
         self._pool = ThreadPool(1)
         self._waiting: deque[Rows] = deque()
         self._size = 0  # bytes that wait
         self._changed = Event()
-        self._waits_since = time.monotonic()  # how long the first of the waiting rows has been the first
+        self._waited = 0.0  # seconds for which the first of the waiting rows has been the first
         self._over = False
         self.fault = ""  # why rows wait for longer than usual; "" if they do not
         self.unstorable = 0  # streams with a value that SQLite does not take
         self._greenlet = gevent.spawn(self._run)
+        self._watcher = gevent.spawn(self._watch)
 
     @property
     def full(self) -> bool:
@@ -76,15 +78,9 @@ class Writer:
         return self.unstorable + sum(len(rows.streams) for rows in self._waiting)
 
     def put(self, rows: Rows) -> None:
-        now = time.monotonic()
-        if not self._waiting:
-            self._waits_since = now
         self._waiting.append(rows)
         self._size += rows.size
         self._changed.set()
-        if self._give_up is not None and now - self._waits_since > self._patience.during:
-            give_up, self._give_up = self._give_up, None
-            give_up(self.fault or self._hangs)
 
     def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function that uses the store in the thread, and wait for it. StoreError if the call hangs.
@@ -96,6 +92,7 @@ class Writer:
 
     def finish(self) -> None:
         """Store what waits, within limits. Afterwards nothing may be `put`."""
+        self._watcher.kill()
         give_up_at = time.monotonic() + self._patience.after
         while self._waiting and time.monotonic() < give_up_at:
             gevent.sleep(0.01)
@@ -126,6 +123,17 @@ class Writer:
             raise result
         return result
 
+    def _watch(self) -> None:
+        """Give up once the first of the waiting rows has waited for too long, whether or not more are `put`."""
+        ticked = time.monotonic()
+        while self._waited <= self._patience.during:
+            gevent.sleep(_TICK)
+            now = time.monotonic()
+            if self._waiting:
+                self._waited += min(now - ticked, 2 * _TICK)  # while this process was stopped, nothing could be stored
+            ticked = now
+        self._give_up(self.fault or self._hangs)
+
     def _run(self) -> None:
         while not self._over:
             self._changed.wait()
@@ -154,7 +162,7 @@ class Writer:
     def _taken(self, rows: Rows) -> None:
         self._waiting.popleft()
         self._size -= rows.size
-        self._waits_since = time.monotonic()
+        self._waited = 0.0
         try:
             rows.stored()
         except Exception as fault:  # noqa: BLE001 - such as a lost connection to a worker, which will ask again

@@ -84,6 +84,17 @@ def test_a_run_is_given_up_when_the_database_takes_nothing_for_too_long(
     assert len(capfd.readouterr().err.splitlines()) == 1, "one line, however often it is tried"
 
 
+def test_a_run_is_given_up_although_nothing_more_is_to_be_stored(path: Path, given_up: list[str]) -> None:
+    recording = begun(path, given_up, 0.3)
+    path.unlink()
+    recording.keep(a_batch())
+    with gevent.Timeout(PATIENCE):
+        while not given_up:
+            gevent.sleep(0.05)
+    assert given_up == [f"{path}: was deleted or replaced during the run, and what it held is lost"]
+    finished(recording)
+
+
 def test_rows_wait_for_a_lock_of_another_process_and_are_stored_in_order(recording: Recording, path: Path) -> None:
     with another_writer(path):
         for place in range(5):
