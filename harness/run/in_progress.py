@@ -64,6 +64,7 @@ class RunInProgress:
         self._environment = environment
         self._runner = runner
         self._settings = settings
+        self._stopping = False  # the users are being stopped
         self._aborted = ""  # which rule or budget ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
         self._mistakes: list[str] = []  # of the scenario or of a worker: they make the exit code 2 and the run INVALID
@@ -145,7 +146,8 @@ class RunInProgress:
             self._users.take(message, node)
 
     def stopping(self) -> None:
-        """Call it when Locust begins to stop the users."""
+        """Call it when Locust begins to stop the users. From here on, nothing ends the run early."""
+        self._stopping = True
         if isinstance(self._users, LocalUsers):
             self._users.let_users_go()
 
@@ -262,13 +264,14 @@ class RunInProgress:
     # What ends a run early, and what runs in the background.
 
     def _abort(self, missed: str) -> None:
+        if self._aborted or self._stopping:
+            return
         self._aborted = missed
         say(f"streamgauge: {missed}; the run is ended")
         self._end()
 
     def _overspent(self, reason: str) -> None:
-        if not self._aborted:
-            self._abort(f"{reason} after {self._recording.clock.now() / 1e9:,.0f} s")
+        self._abort(f"{reason} after {self._recording.clock.now() / 1e9:,.0f} s")
 
     def _fail(self, reason: str) -> None:
         self._mistake = True

@@ -51,3 +51,33 @@ def test_a_run_ends_when_its_budget_is_spent_over_all_its_workers(server: Refere
     # The users' open streams, and what ended in the second before: at 0.4 s for a stream, three for each user.
     assert document["run"]["instrument"]["budget"]["cost"] >= 20_000
     assert used <= 20_000 + 6 * 10 * largest
+
+
+LAST_QUESTION = """
+from gevent.event import Event
+from locust import events
+from streamgauge.scenario import StreamUser, task
+
+over = Event()
+events.test_stopping.add_listener(lambda **_: over.set())
+
+class Late(StreamUser):
+    @task
+    def ask(self):
+        over.wait()
+        self.stream()
+"""
+
+
+def test_what_ends_after_the_run_has_ended_by_itself_ends_it_no_more(server: ReferenceServer, tmp_path: Path) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    (tmp_path / "late.py").write_text(LAST_QUESTION)
+    ended = command(
+        "streamgauge", "run", "late.py", "--host", server.url, "--users", 1, "--run-time", "1s",
+        "--max-tokens-spent", 1, "--db", "run.db", "--json", "run.json", "--", "--stop-timeout", 60,
+        cwd=tmp_path,
+    )  # fmt: skip
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["run"]["status"] == "finished", ended.stderr
+    assert document["run"]["instrument"]["budget"]["tokens"] > 1
+    assert "was spent after" not in ended.stderr
