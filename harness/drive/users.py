@@ -75,7 +75,7 @@ class Assignment:
     answer_time: float = 1.0  # seconds that the latest answer took, for `at_once`
     starved: int = 0  # streams for which this machine had no socket, port or memory
     let_in: LetIn = field(default_factory=lambda: LetIn(0.0))  # the latest
-    may_ask: Callable[[Prompt], bool] = lambda _: True  # whether one more stream is in the budget of a monitor
+    may_ask: Callable[[Prompt, int], bool] = lambda *_: True  # whether the stream with this sequence may begin
 
     def identity(self, name: str, user: "StreamUser | type[StreamUser]", labels: Mapping[str, str]) -> dict[str, Any]:
         """Count one more stream of a user class called `name`. Returns what says which stream it is."""
@@ -265,16 +265,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self, prompt: Prompt, plan: Plan, link_seeds: Iterator[int], labels: dict[str, str], place: Place | None = None
     ) -> Reply:
         run = self._run
-        if not run.may_ask(prompt):
+        if not run.may_ask(prompt, run.streams + 1):
             raise RescheduleTask  # ends the task, and only that
+        answer = {"answer": "streamed" if prompt.streamed else "whole"}
+        identity = run.identity(self._name, self, labels) | answer
         if self._due_at is None:
             self._client.prepare()
         hurry()
         is_own_time = self._due_at is None
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.active += 1
-        answer = {"answer": "streamed" if prompt.streamed else "whole"}
-        identity = run.identity(self._name, self, labels) | answer
         if is_own_time and self.last is not None and self.last.http_status in behaviour.OVERLOAD:
             identity |= {"after_refusal": max(0, run.site.clock.from_monotonic(due_at) - self.last.ended_at)}
         link = network.Link(self._network, next(link_seeds), plan.tunnel)

@@ -5,7 +5,6 @@ bucket holds a quarter of a day's tokens and gets three quarters more within a d
 budget. Only a server that generates more than the request allows can spend more, and later probes wait for that.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,24 +37,24 @@ class Allowance:
         self._per_second = per_day * (1 - _AT_ONCE) / _DAY
         self._tokens = self.at_once
         self._at = now - _DAY
-        self._reserved: deque[float] = deque()
+        self._reserved: dict[int, float] = {}  # by the stream's sequence
         for each in spent:
             self._fill(each.at)
             self._tokens -= each.tokens
         self._fill(now)
 
-    def reserve(self, tokens: float, now: float) -> bool:
-        """Reserve so many tokens for a stream that is to begin; False: it must not begin."""
+    def reserve(self, tokens: float, now: float, stream: int) -> bool:
+        """Reserve so many tokens for the stream with this sequence, which is to begin; False: it must not begin."""
         self._fill(now)
         if tokens > self._tokens:
             return False
         self._tokens -= tokens
-        self._reserved.append(tokens)
+        self._reserved[stream] = tokens
         return True
 
     def settle(self, seen: StreamObservation, *, cached_in_input: bool) -> None:
         """A stream for which tokens were reserved has ended: give back what it did not spend."""
-        reserved = self._reserved.popleft() if self._reserved else 0.0
+        reserved = self._reserved.pop(seen.sequence, 0.0)
         self._tokens += reserved - spent_by(seen, reserved, cached_in_input=cached_in_input)
 
     def _fill(self, now: float) -> None:

@@ -94,7 +94,7 @@ class Driving:
         self.recorder.record_at_once(seen)
 
     def begin_at_most(self, streams: int) -> None:
-        self._assignment.may_ask = lambda _: self._assignment.streams < streams
+        self._assignment.may_ask = lambda *_: self._assignment.streams < streams
 
     @property
     def begun(self) -> int:

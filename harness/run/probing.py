@@ -60,10 +60,11 @@ class Spending:
         longest = self._longest_answer(Prompt((("user", "?"),)))
         self._allowance = Allowance(share, _spent(rows, longest, self._cached_in_input), now)
 
-    def may_ask(self, prompt: Prompt) -> bool:
+    def may_ask(self, prompt: Prompt, stream: int) -> bool:
+        """Whether the stream with this sequence may begin; what it could spend is then reserved."""
         question = self._form.path_for(prompt).encode() + self._form.encoded(prompt)
         most = most_of(question, self._longest_answer(prompt))
-        if self._allowance.reserve(most, time.time()):
+        if self._allowance.reserve(most, time.time(), stream):
             return True
         if most > self._allowance.at_once:
             self._say(

@@ -339,12 +339,14 @@ def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(t
         form = RequestFormat.of(config.target, for_target(config.target), Variables(), "eu")
         return probing.Spending(config, form, tokens_since(monitor.store, "eu", now - probing.DAY), now)
 
-    assert not spending({"max_tokens": 4_000}).may_ask(Prompt((("user", "?"),), max_tokens=32)), "what is sent counts"
-    assert not spending({"tools": ["x" * 9_000]}).may_ask(ask("?")), "so does all that is in the question"
-    assert spending().may_ask(ask("?")), "a quarter of a day's tokens at once"
+    assert not spending({"max_tokens": 4_000}).may_ask(Prompt((("user", "?"),), max_tokens=32), 1), (
+        "what is sent counts"
+    )
+    assert not spending({"tools": ["x" * 9_000]}).may_ask(ask("?"), 1), "so does all that is in the question"
+    assert spending().may_ask(ask("?"), 1), "a quarter of a day's tokens at once"
     spent = [observation(due=1_000 * n, input_tokens=100, output_tokens=300) for n in range(5)]
     monitor.store.append("run-now", spent, [])
-    assert not spending().may_ask(ask("?"))
+    assert not spending().may_ask(ask("?"), 1)
 
 
 def test_in_a_database_of_an_older_version_what_fired_at_the_same_time_becomes_one_incident() -> None:

@@ -38,9 +38,9 @@ def test_no_day_spends_more_and_the_budget_lasts_all_day_long() -> None:
     for second in range(0, 5 * DAY, 60):
         if random.random() < 0.01:  # a new process, that knows only what the last day's streams told
             allowance = Allowance(PER_DAY, [each for each in spent if each.at > second - DAY], second)
-        if allowance.reserve(100, second):
+        if allowance.reserve(100, second, second):
             used = random.choice((100, 40, 10))
-            seen = observation(input_tokens=5, output_tokens=used - 5)
+            seen = observation(sequence=second, input_tokens=5, output_tokens=used - 5)
             allowance.settle(seen, cached_in_input=True)
             spent.append(Spent(second, used))
     for first in range(0, 4 * DAY, 3_600):
@@ -54,9 +54,20 @@ def test_no_day_spends_more_and_the_budget_lasts_all_day_long() -> None:
 
 def test_what_two_streams_could_spend_at_once_is_reserved_for_both() -> None:
     allowance = Allowance(PER_DAY, [], 0.0)
-    assert [allowance.reserve(1_000, 0) for _ in range(3)] == [True, True, False]
-    allowance.settle(observation(input_tokens=50, output_tokens=50), cached_in_input=True)
-    assert allowance.reserve(1_000, 0)
+    assert [allowance.reserve(1_000, 0, stream) for stream in range(3)] == [True, True, False]
+    allowance.settle(observation(sequence=1, input_tokens=50, output_tokens=50), cached_in_input=True)
+    assert allowance.reserve(1_000, 0, 3)
+
+
+def test_each_stream_gets_back_what_was_reserved_for_it() -> None:
+    allowance = Allowance(PER_DAY, [], 0.0)
+    assert allowance.reserve(1_000, 0, 1)
+    assert allowance.reserve(100, 0, 2)
+    allowance.settle(observation(sequence=2, input_tokens=10, output_tokens=10), cached_in_input=True)
+    allowance.settle(observation(sequence=1, outcome=Outcome.TIMED_OUT), cached_in_input=True)
+    left = 2_500 - 1_000 - 20
+    assert allowance.reserve(left, 0, 3)
+    assert not allowance.reserve(1, 0, 4)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +83,10 @@ def test_what_two_streams_could_spend_at_once_is_reserved_for_both() -> None:
 )
 def test_what_a_stream_did_not_spend_goes_back(fields: dict[str, object], left: int) -> None:
     allowance = Allowance(PER_DAY, [], 0.0)
-    assert allowance.reserve(500, 0)
-    allowance.settle(observation(**fields), cached_in_input=False)  # type: ignore[arg-type]
-    assert allowance.reserve(left, 0)
-    assert not allowance.reserve(1, 0)
+    assert allowance.reserve(500, 0, 1)
+    allowance.settle(observation(sequence=1, **fields), cached_in_input=False)  # type: ignore[arg-type]
+    assert allowance.reserve(left, 0, 2)
+    assert not allowance.reserve(1, 0, 3)
 
 
 def test_a_question_s_tokens_are_never_guessed_too_low() -> None:
