@@ -218,7 +218,23 @@ int sg_read_ready(struct reader *reader, int32_t *report) {
     return read_all(reader, ready, epoll_wait(reader->epoll, ready, AT_ONCE, 0), report);
 }
 
-/* Start. The thread writes descriptors of sockets that need Python to `report`; -1: no thread. Returns an errno. */
+static int start_thread(struct reader *reader) {
+    sigset_t all, before;
+    sigfillset(&all); /* in the new thread; Python's threads handle signals */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int fault = pthread_create(&reader->thread, NULL, run, reader);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return fault;
+}
+
+static int give_back(struct reader *reader, int fault) {
+    if (reader->epoll >= 0) close(reader->epoll);
+    if (reader->wake >= 0) close(reader->wake);
+    return fault;
+}
+
+/* Start. The thread writes descriptors of sockets that need Python to `report`; -1: no thread. Returns an errno; then it has
+ * kept nothing. */
 int sg_start(struct reader *reader, int report) {
     pthread_mutexattr_t recursive;
     pthread_mutexattr_init(&recursive);
@@ -230,14 +246,10 @@ int sg_start(struct reader *reader, int report) {
     reader->epoll = epoll_create1(EPOLL_CLOEXEC);
     reader->wake = eventfd(0, EFD_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    if (reader->epoll < 0 || reader->wake < 0 || epoll_ctl(reader->epoll, EPOLL_CTL_ADD, reader->wake, &event)) return errno;
-    if (!reader->threaded) return 0;
-    sigset_t all, before;
-    sigfillset(&all); /* in the new thread; Python's threads handle signals */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int fault = pthread_create(&reader->thread, NULL, run, reader);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return fault;
+    if (reader->epoll < 0 || reader->wake < 0 || epoll_ctl(reader->epoll, EPOLL_CTL_ADD, reader->wake, &event))
+        return give_back(reader, errno);
+    int fault = reader->threaded ? start_thread(reader) : 0;
+    return fault ? give_back(reader, fault) : 0;
 }
 
 int sg_epoll(struct reader *reader) { return reader->epoll; }

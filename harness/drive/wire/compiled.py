@@ -87,6 +87,7 @@ class SocketSet(ABC):
         self._library = library
         self._reader = ctypes.create_string_buffer(library.sg_reader_size())
         if code := library.sg_start(self._reader, pipe[1] if pipe else -1):
+            _close(pipe)
             raise OSError(code, "cannot start to read")
         self._stop = weakref.finalize(self, _stop, library, self._reader, pipe, os.getpid())
         self._readers: dict[int, CompiledReader] = {}  # by descriptor
@@ -195,6 +196,10 @@ def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
     """Stop reading. Runs when the set is collected, or before the interpreter frees memory at its end."""
     if os.getpid() == process:  # a forked child has no such thread
         library.sg_stop(reader)
+    _close(pipe)
+
+
+def _close(pipe: Sequence[int]) -> None:
     for end in pipe:
         os.close(end)
 
