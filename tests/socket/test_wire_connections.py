@@ -14,6 +14,7 @@ from streamgauge.harness.config.schema import Profile
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question
+from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome
@@ -75,6 +76,27 @@ def test_a_lingering_connection_stays_open_and_is_not_used_again() -> None:
         person.close()
     assert (first.outcome, second.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
     assert second.connected_at is not None
+
+
+def test_connections_that_have_lingered_are_forgotten() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(WHOLE)
+        peer.until_gone()
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+    with scripted(script) as server:
+        person = client(server.url)
+        before = kept()
+        for _ in range(5):
+            ask(person, Plan(linger=1))
+            while server.threads[-1].is_alive():
+                gevent.sleep(0.001)
+        assert kept() - before <= 2, "the one that lingers, and perhaps the one before it"
+        person.close()
 
 
 @pytest.mark.parametrize(

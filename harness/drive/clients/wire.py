@@ -114,6 +114,7 @@ class WireClient:
     def _keep_or_close(self, connection: Connection, attempt: Attempt, plan: Plan, broken: Broken | None) -> None:
         left = broken is not None and broken.outcome is Outcome.CANCELLED
         if attempt.reusable and plan.linger is not None:
+            self._lingering = [each for each in self._lingering if each.sock is not None]
             self._lingering.append(connection)
             gevent.spawn_later(plan.linger / 1e9, connection.close)
         elif attempt.reusable:
