@@ -268,7 +268,9 @@ def _polled(sock: Any, mask: int, wait_ms: int = 0) -> list[tuple[int, int]]:
 
 
 def _happened(sock: Any, since: int) -> int:
-    """When it happened, CLOCK_MONOTONIC ns, to a few milliseconds; 0 if the connection is not open."""
+    """When it happened, CLOCK_MONOTONIC ns, to a few milliseconds; 0 if the connection is not open, or nobody knows."""
+    if not hasattr(socket, "TCP_INFO"):  # other systems than Linux
+        return 0
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, since + 4)
     if info[0] != _ESTABLISHED:
         return 0
