@@ -77,10 +77,11 @@ class Endpoint:
         with suppress(OSError, UnicodeError):
             # Without a thread: on a busy interpreter, a thread's delay would look like the server's.
             return Resolved(_numeric(self.host, self.port), time.monotonic_ns())
+        until = None if within is None else time.monotonic() + within
         with gevent.Timeout(within, TimeoutError):  # while every thread is at work
             answer = gevent.get_hub().threadpool.spawn(_looked_up, self.host, self.port)
-        for seconds in (within, _GRACE):
-            answer.wait(seconds)
+        answer.wait(None if until is None else max(0.0, until - time.monotonic()))
+        answer.wait(_GRACE)
         if not answer.ready():
             raise TimeoutError
         found, at = answer.value
