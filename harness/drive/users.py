@@ -385,7 +385,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             metric, took = "resume gap", seen.resume_gap
         streamed = seen.answer == "streamed"
         self.environment.events.request.fire(
-            request_type="SSE" if streamed else "POST",
+            request_type="SSE" if streamed else self._run.site.request_format.method,
             name=f"{self._name} {metric if streamed else 'answer'}",
             response_time=None if took is None else took / 1e6,
             response_length=seen.body_bytes,
