@@ -112,7 +112,7 @@ class _Process:
         return Judge(self._store, self._config, self._levels, self._put)
 
     def _put(self, connection: Connection) -> Callable[[Alert, float], bool]:
-        return Outbox(connection, self._config.alert).put
+        return Outbox(connection, self._config.alert, tell=say).put
 
 
 def _tell(line: str) -> None:

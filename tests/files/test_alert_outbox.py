@@ -82,13 +82,15 @@ def test_people_who_have_a_page_get_no_ticket_beside_it_and_programs_get_all(con
 
 
 def test_the_queue_of_a_dead_receiver_is_bounded(connection: sqlite3.Connection) -> None:
-    outbox = Outbox(connection, [CHAT], lambda: 0.0)
+    said: list[str] = []
+    outbox = Outbox(connection, [CHAT], lambda: 0.0, said.append)
     for number in range(MOST_WAITING + 5):
         outbox.put(firing(f"k{number}"), happened=float(number))
     given_up = connection.execute(
         "SELECT key, fault FROM deliveries JOIN alerts ON alert = id WHERE state = 'given_up'"
     )
     assert given_up.fetchall() == [(f"k{number}", "1,000 newer alerts were waiting") for number in range(5)]
+    assert said == ["alerts to chat: more than 1,000 wait, so the oldest are given up"], "once"
 
 
 def test_what_was_delivered_long_ago_is_forgotten_and_what_is_still_open_is_not(connection: sqlite3.Connection) -> None:

@@ -206,8 +206,11 @@ def test_an_alert_that_could_not_be_delivered_for_a_day_is_given_up(bench: Bench
     bench.put([hook], firing("k1"))
     bench.deliver(hook)
     bench.now += GIVEN_UP_AFTER + 1
+    bench.said.clear()
+    bench.deliver(hook)
     bench.deliver(hook)
     assert bench.states() == [("k1", "firing", "given_up", "not delivered within 24 hours: HTTP 503: ok")]
+    assert bench.said == ["alerts to webhook: 1 alert could not be delivered within 24 hours: given up"]
 
 
 def test_an_alert_that_is_put_long_after_it_happened_is_tried_for_a_day_all_the_same(

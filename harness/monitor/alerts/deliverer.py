@@ -13,10 +13,11 @@ from pathlib import Path
 from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.config.receivers import Filled
 from streamgauge.harness.config.redaction import Redaction
+from streamgauge.harness.counting import some
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store.connection import as_store_errors, connect, transaction
 from streamgauge.harness.monitor.alerts.outbox import prepare
-from streamgauge.harness.monitor.alerts.queue import Due, Queue, Unreadable
+from streamgauge.harness.monitor.alerts.queue import GIVEN_UP_AFTER, Due, Queue, Unreadable
 from streamgauge.harness.monitor.alerts.receivers import RECEIVERS
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
 from streamgauge.harness.unexpected import sentence
@@ -106,7 +107,9 @@ class Delivery:
     def step(self, queue: Queue) -> bool:
         """Send what is due, if anything; False if nothing is. StoreError if the database cannot be written."""
         now = self._clock()
-        queue.give_up_old(now)
+        if given_up := queue.give_up_old(now):
+            hours = f"{GIVEN_UP_AFTER / 3600:.0f} hours"
+            self.tell(f"{some(given_up, 'alert')} could not be delivered within {hours}: given up")
         if queue.is_paused(now):
             return False
         due = queue.next(now)

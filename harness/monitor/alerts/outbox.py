@@ -45,11 +45,18 @@ class Outbox:
     """Where the monitor puts alerts. `receivers` are the [[alert]] tables; their secrets are not needed here."""
 
     def __init__(
-        self, connection: Connection, receivers: Sequence[AnyReceiver], clock: Callable[[], float] = time.time
+        self,
+        connection: Connection,
+        receivers: Sequence[AnyReceiver],
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
+        """`tell` is called with a line about each receiver for which too many alerts wait, once."""
         self._connection = connection
         self._receivers = receivers
         self._clock = clock
+        self._tell = tell
+        self._crowded: set[str] = set()  # names of the receivers of which that was told
 
     def put(self, alert: Alert, happened: float) -> bool:
         """Queue an alert for each receiver that takes it; False if it was put before. The caller commits.
@@ -94,11 +101,14 @@ class Outbox:
     def _bound(self, receiver: str) -> None:
         fault = f"{MOST_WAITING:,} newer alerts were waiting"
         waiting = "receiver = ? AND state = 'waiting'"
-        self._connection.execute(
+        given_up = self._connection.execute(
             f"UPDATE deliveries SET state = 'given_up', fault = ? WHERE {waiting} AND alert IN ("  # noqa: S608 - our own condition
             f"SELECT alert FROM deliveries WHERE {waiting} ORDER BY alert DESC LIMIT -1 OFFSET ?)",
             (fault, receiver, receiver, MOST_WAITING),
         )
+        if given_up.rowcount and receiver not in self._crowded:
+            self._crowded.add(receiver)
+            self._tell(f"alerts to {receiver}: more than {MOST_WAITING:,} wait, so the oldest are given up")
 
     def _forget(self, before: float) -> None:
         closed = "state NOT IN ('waiting', 'repeating')"

@@ -85,19 +85,21 @@ class Queue:
         except (msgspec.MsgspecError, ValueError, TypeError) as fault:
             return Unreadable(row[0], f"alerts, row {row[0]}: damaged: {shortened(str(fault), 200)}")
 
-    def give_up_old(self, now: float) -> None:
+    def give_up_old(self, now: float) -> int:
+        """Returns how many alerts were given up."""
         fault = f"not delivered within {GIVEN_UP_AFTER / 3600:.0f} hours"
         of_receiver = "receiver = ? AND state = 'waiting' AND put_at < ?"
         with as_store_errors(self._path):
             asked = (self._receiver, now - GIVEN_UP_AFTER)
             if self._database.execute(f"SELECT 1 FROM deliveries WHERE {of_receiver}", asked).fetchone() is None:  # noqa: S608 - our own condition
-                return
+                return 0
         statement = (
             "UPDATE deliveries SET state = 'given_up', fault = ? || ifnull(': ' || fault, '') "  # noqa: S608 - our own
             f"WHERE {of_receiver}"
         )
         with self._writing() as execute:
-            execute(statement, (fault, *asked))
+            given_up: int = execute(statement, (fault, *asked)).rowcount
+        return given_up
 
     def begin(self, due: Due, now: float) -> None:
         with self._writing() as execute:
