@@ -117,12 +117,12 @@ def _cancel(session: Session) -> None:
             f"--cancel {cancelling.EXAMPLE}"
         )
         return
+    names = counters.look_before(session, "cancel_")
     if session.requests + _WITH_ITS_CANCEL > session.budget:
         session.untried["cancel"] = (
             f"of the budget of {session.budget:,} requests too few were left to cancel an answer"
         )
         return
-    names = counters.look_before(session, "cancel_")
     with session.person(target=replace(session.target, max_tokens=_LONG)) as person:
         prompt = session.prompt(body=msgspec.json.encode(way.asking) if way.asking else b"")
         session.together(
