@@ -125,11 +125,13 @@
     folded.forEach((one) => { one.open = open; });
   });
 
-  // A cell by which a table is sorted: the number that it begins with, in ms if it is a time, otherwise its text.
+  // A cell by which a table is sorted: the number that it begins with, in ms if it is a time, otherwise its text, such
+  // as that of a date or of a commit.
   const worth = (row, column) => {
     const text = row.cells[column].textContent.trim();
-    const number = parseFloat(text.replace(/,/g, ""));
-    if (Number.isNaN(number)) return text;
+    const found = /^[+-]?[\d,]*\.?\d+(?:e[+-]\d+)?(?![\w.,:/-])/.exec(text);
+    if (!found) return text;
+    const number = parseFloat(found[0].replace(/,/g, ""));
     return /^[\d.,]+ s$/.test(text) ? 1000 * number : number;
   };
   const order = (one, other) => {

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from streamgauge.harness.judge.compare import history
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import StreamObservation
-from streamgauge.reports import status_page
+from streamgauge.reports import status_page, trend
 from tests.browser.charts import DRAW_ALL
 from tests.browser.window import resize
 from tests.support import npm
 from tests.support.monitored import EVERY, START, with_an_outage
-from tests.support.record import observation
+from tests.support.record import a_run, new_store, observation, ttfts
 from tests.support.report_page import mixed, rendered
 
 AXE = "4.14.1"
@@ -73,6 +74,25 @@ def test_one_key_opens_a_table_and_one_button_all(report: Page) -> None:
     report.get_by_role("button", name="Fold all tables").click()
     expect(report.locator("main .tables > details[open]")).to_have_count(0)
     assert report.locator(".stream[open]").count() == 0, "a stream is no table"
+
+
+def test_dates_and_commits_are_sorted_as_text(page: Page, tmp_path: Path) -> None:
+    """Both begin with a number, and are none: 2026-11-24 is not 2026, and 9e0a59f is not 9."""
+    commits = {"10b2222": "2026-11-24", "9e0a59f": "2026-11-26", "3e8a59f": "2026-11-23"}
+    with new_store(tmp_path / "runs.db") as store:
+        for commit, day in commits.items():
+            store.start_run(a_run(id=commit, started_at=f"{day}T09:00:00+00:00", labels={"commit": commit}))
+            store.append(commit, ttfts(range(100, 120)))
+            store.finish_run(commit, ended_ns=10**10, status="finished")
+        (tmp_path / "page.html").write_text(trend.render(history.read(store)))
+    page.goto((tmp_path / "page.html").as_uri())
+    table = page.locator("#runs .tables > details")
+    table.locator("summary").click()
+    by_day = sorted(commits, key=lambda commit: commits[commit])
+    for name, expected in (("Started", by_day), ("Commit", sorted(commits))):
+        table.get_by_role("columnheader", name=name).get_by_role("button").first.click()
+        rows = table.locator("tbody tr").all_inner_texts()
+        assert [next(commit for commit in commits if commit in row) for row in rows] == expected, name
 
 
 def test_the_table_of_streams_is_sorted_and_searched(report: Page) -> None:
