@@ -5,7 +5,7 @@ import math
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.harness.judge.measure.rates import received_tokens
+from streamgauge.harness.judge.measure.rates import CARRIED, received_tokens
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters
 from streamgauge.reports.material import Material
@@ -77,9 +77,10 @@ def _sums(run: Material) -> Table:
 
 
 def _received(run: Material, counters: Counters) -> list[float]:
-    """Received tokens per second, with the average number of tokens per chunk of the whole run."""
-    chunks = run.judgement.totals.sum("content_chunks")
-    each = received_tokens(run.judgement.totals) / chunks if chunks else 1.0
+    """Received tokens per second, with the average number of tokens of a chunk after the warm-up."""
+    totals = run.judgement.totals
+    chunks = totals.sum("content_chunks") + totals.sum(CARRIED)
+    each = received_tokens(totals) / chunks if chunks else 1.0
     return [rate * each for rate in counters.chunks]
 
 

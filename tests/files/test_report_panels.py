@@ -144,6 +144,20 @@ def test_wasted_tokens_are_shown_if_the_server_s_counters_were_read(tmp_path: Pa
     assert drawn["left per second"] == [2.5, 0]
 
 
+def test_what_was_received_over_time_is_as_much_as_its_chunks_hold_after_a_warm_up_too(tmp_path: Path) -> None:
+    """Each chunk is a token. Two chunks of the warm-up's stream came after it."""
+    carried = observation([("text", 500), ("text", 3_000), ("text", 4_000)], outcome=Outcome.CANCELLED)
+    streams = [carried, *ttfts([100], due=2_000, output_tokens=3)]
+    with Store.open(database(tmp_path / "run.db", streams, measured_from=1_000 * MS)) as store:
+        for at, generated in ((0.0, 0.0), (0.9, 1.0), (6.0, 6.0)):
+            samples = [("one", int(at * 1e9), f"server_{name}", generated) for name in ("generated", "active")]
+            store.append("run-1", [], samples)
+        seen = Page(page.render(gather(store)))
+    assert seen.row("After people had left", "Tokens received by all streams")[1] == "5 tokens"
+    course = "The server’s counters over time: 2 rows"
+    assert [seen.row(course, at)[-1] for at in ("0.9 s", "6.0 s")] == ["1.11 tokens/s", "0.980 tokens/s"]
+
+
 def test_a_day_of_samples_is_drawn_in_few_points_with_the_same_sums(tmp_path: Path) -> None:
     streams = [
         observation([("text", 100), ("text", 900)], due=at * 1e3, outcome=Outcome.CANCELLED) for at in range(1, 2_000)
