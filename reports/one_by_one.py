@@ -1,5 +1,6 @@
 """The streams that the page shows one by one: those that waited longest at first or later, the failed, two typical."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -89,7 +90,8 @@ class Picker:
         order = known[np.argsort(ttft[known], kind="stable")]
         if len(order):
             for name, q in _TYPICAL.items():
-                yield Chosen(name, [int(ids[order[min(len(order) - 1, int(q * len(order)))]])], replayed=True)
+                rank = max(1, math.ceil(q * len(order) - 1e-9))  # as in statistics.quantile
+                yield Chosen(name, [int(ids[order[rank - 1]])], replayed=True)
 
 
 class _Top:

@@ -35,12 +35,21 @@ def test_the_slowest_the_failed_and_two_typical_streams_are_shown(tmp_path: Path
     failed = [empty(Outcome.RESET, detail="gone") for _ in range(20)] + [empty(Outcome.REFUSED, http_status=429)]
     shown = groups(tmp_path / "run.db", [*ttfts(range(100, 300)), *failed])
     assert [first_token(each) for each in shown["The slowest first tokens"]] == list(range(299, 289, -1))
-    assert first_token(shown["Typical: at the P50 of TTFT"][0]) == 200
-    assert first_token(shown["Slow: at the P95 of TTFT"][0]) == 290
+    assert first_token(shown["Typical: at the P50 of TTFT"][0]) == 199
+    assert first_token(shown["Slow: at the P95 of TTFT"][0]) == 289
     outcomes = [each.outcome for each in shown["Failed"]]
     assert len(outcomes) == one_by_one.MOST
     assert set(outcomes[:2]) == {Outcome.RESET, Outcome.REFUSED}  # a rare failure is not behind a frequent one
     assert "The longest waits in mid-answer" not in shown
+
+
+@pytest.mark.parametrize("n", [1, 2, 20, 100])
+def test_the_typical_and_the_slow_stream_are_those_of_the_figures(tmp_path: Path, n: int) -> None:
+    with Store.open(database(tmp_path / "run.db", ttfts(range(100, 100 + n)))) as store:
+        run = gather(store)
+    (typical,), (slow,) = (group.streams for group in run.streams if "of TTFT" in group.name)
+    figures = run.judgement.metrics["ttft"].quantiles
+    assert (first_token(typical), first_token(slow)) == (figures.p50, figures.p95)
 
 
 def test_who_waited_longest_in_mid_answer_comes_first(tmp_path: Path) -> None:
