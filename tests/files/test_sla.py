@@ -56,6 +56,8 @@ def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name:
         ("avg(ttft) < 800ms", "no aggregation called 'avg'; there are p50, p95, p99 or any pNN, mean, min, max"),
         ("p0(ttft) < 800ms", "no aggregation called 'p0'"),
         ("p100(ttft) < 800ms", "no aggregation called 'p100'"),
+        ("p99.999999999999999(ttft) < 1s", "no aggregation called 'p99.999999999999999'"),
+        (f"p0.{'0' * 323}1(ttft) < 1s", "no aggregation called 'p0.000"),
         ("P95(ttft) < 800ms", "no aggregation called 'P95'"),
         ("ttft < 800ms", "ttft needs an aggregation, as in p95(ttft)"),
         ("p95(error_rate) < 1%", "error_rate is a rate: write it without p95( )"),

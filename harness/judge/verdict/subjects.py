@@ -71,10 +71,11 @@ def parse(text: str, rule: str | None = None) -> Subject:
     if name not in METRICS:
         hint = f"; {name} is a rate: write it without {aggregation}( )" if name in RATES else ""
         raise RuleError(f"{quoted}: no metric called {name!r}; there are {listed(name, METRICS, hint)}")
-    percentile = _PERCENTILE.fullmatch(aggregation)
-    if aggregation not in {"mean", "min", "max"} and not (percentile and float(percentile[1]) > 0):
+    found = Subject(text, aggregation, name, METRICS[name].unit)
+    # Beside 0 and 100: numbers that are so near to them that the computer rounds them.
+    if aggregation not in {"mean", "min", "max"} and not 0 < (found.quantile or 0) < 1:
         raise RuleError(f"{quoted}: no aggregation called {aggregation!r}; there are {_AGGREGATIONS}")
-    return Subject(text, aggregation, name, METRICS[name].unit)
+    return found
 
 
 def _unit_of_rate(quoted: str, name: str) -> str:
