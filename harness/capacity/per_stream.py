@@ -74,6 +74,10 @@ class OfStream:
                 f"{rule.text!r} allows fewer than 1 in 10,000 streams to break it, which no search can show: "
                 f"write a share of 0.01 % or more"
             )
+        if share >= 1:
+            raise RuleError(
+                f"{rule.text!r} lets all streams break it, so no load is too high for it: write another limit"
+            )
         return cls(rule, share)
 
 

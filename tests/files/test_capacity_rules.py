@@ -95,6 +95,8 @@ def test_goodput_is_asked_by_the_limits_of_a_good_stream(tmp_path: Path) -> None
         ("output_tps > 500", "there are rules with a percentile, such as p95(ttft) < 1.5s, and error_rate"),
         ("error_rate > 1%", "says nothing of one stream"),
         ("error_rate < 0%", "allows fewer than 1 in 10,000"),
+        ("error_rate <= 100%", "lets all streams break it"),
+        ("completion_rate > 0%", "lets all streams break it"),
         ("goodput > 95%", "write [reader] good into the config"),
     ],
 )
