@@ -224,4 +224,4 @@ class Search:
     def _around(self, passed: int, not_passed: int) -> list[int]:
         found = self.knee()
         at = math.sqrt(passed * not_passed) if found is None else found.at
-        return [min(max(1, round(at * share)), self.most) for share in _AROUND]
+        return [min(max(self.least, round(at * share)), self.most) for share in _AROUND]

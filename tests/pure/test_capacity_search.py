@@ -109,6 +109,17 @@ def test_no_level_is_below_the_least() -> None:
     assert levels == [60, 30, 15]
 
 
+@pytest.mark.parametrize("seed", [10, 15, 17, 21])
+def test_no_fresh_visit_around_a_knee_near_the_least_is_below_it(seed: int) -> None:
+    level = World(slope=3, luck=0.8, alike=0.3).level(15, seed)
+    found = Search(LIMITS, 6000, first=60, least=15)
+    while (order := found.next()) is not None:
+        visit, among = Visit(ROUNDS * order.users, LIMITS, order.rigour), order.among(LIMITS)
+        outcome = next(filter(None, (visit.after(batch, among) for batch in level(order.users))))
+        found.visits.append(Visited(order, outcome, visit.counts()))
+    assert min(visit.users for visit in found.visits) == 15
+
+
 @pytest.mark.parametrize("most", [1, 3, 20])
 def test_no_level_is_above_the_most_that_was_allowed(most: int) -> None:
     found = search(STEEP.level(1000, 1), most=most)
