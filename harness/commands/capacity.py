@@ -209,5 +209,6 @@ def _load(plan: Plan, users: int) -> dict[str, Any]:
 
 def _page(found: Found, path: str) -> None:
     from streamgauge.reports import capacity  # noqa: PLC0415 - plotly takes 0.1 s, which a search without a page saves
+    from streamgauge.reports.html import finished  # noqa: PLC0415
 
-    save(capacity.render(found), path)
+    save(finished(capacity.render(found)), path)

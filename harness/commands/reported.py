@@ -43,9 +43,10 @@ def write(
 def _write_search(found: Found, output: str, given: Mapping[str, bool]) -> None:
     """The page of a search for a capacity. UsageError for an option that it does not have."""
     from streamgauge.reports import capacity  # noqa: PLC0415 - plotly takes 0.1 s, which the page of a run needs later
+    from streamgauge.reports.html import finished  # noqa: PLC0415
 
     click_options.refuse_of_search(given, found.run, "whose page has no such option")
-    save(capacity.render(found), output)
+    save(finished(capacity.render(found)), output)
     lines.show(f"{output}: {found.run}, {sentences.answer(found)[0]}")
 
 

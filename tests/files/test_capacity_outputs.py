@@ -171,7 +171,9 @@ def test_the_database_of_a_search_says_what_was_found_and_not_what_its_rules_wou
     assert "✓ holds 84 users" in invoke("runs", path).output
     reported = invoke("report", path, "-o", tmp_path / "page.html")
     assert "At least 84 users keep the SLA" in reported.output
-    assert "What gave way" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "What gave way" in page
+    assert page.isascii(), "as every page is saved"
     with Store.open(path) as store:
         assert judge(store).verdict is RunVerdict.INCONCLUSIVE, "a gate, a baseline or a history asks this"
     assert "search for a capacity" in invoke("baseline", "accept", path, "--name", "main").output
