@@ -42,7 +42,7 @@ def mistakes_told(filled: Filled | None, subject: str, target: str) -> Iterator[
 
 
 def tell_of_no_verdict(filled: Filled, subject: str, target: str, reason: str) -> None:
-    """What there is nothing to judge of: nobody must take silence for success."""
+    """Send an alert that nothing could be judged: silence would look like success."""
     now = time.time()
     _send(
         filled,

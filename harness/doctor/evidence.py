@@ -34,7 +34,7 @@ class Evidence:
 
     def why_not(self, experiment: str) -> str:
         """Why an experiment has no answer."""
-        return self.untried.get(experiment, "it was not asked, since nothing came to go on with")
+        return self.untried.get(experiment, "it was not asked, because an earlier question got no usable answer")
 
     @cached_property
     def products(self) -> list[Product]:

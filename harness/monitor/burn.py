@@ -78,7 +78,7 @@ class Fast(NamedTuple):
 class Burn(NamedTuple):
     """One severity of one service level at one moment."""
 
-    firing: bool | None  # None: unknown, so that what is so far stays
+    firing: bool | None  # None: unknown: an incident neither begins nor ends
     fast: Fast | None = None  # if it fires
 
 
@@ -88,7 +88,7 @@ Read = Callable[[int], Counts]  # the probes of the last so many seconds
 def burning(severity: Severity, objective: float, window: int, read: Read) -> Burn:
     """Whether one of the severity's paces burns. Paces that look back further than the objective's window are left out.
 
-    Without one, which is the case for a ticket of a short window, nothing fires.
+    If none is left, as for a ticket with a window below three days, nothing fires.
     """
     unknown = False
     for pace in PACES:

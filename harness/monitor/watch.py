@@ -92,7 +92,8 @@ class Watch:
                 if self._is_quiet(level, group) and all(_is_quiet(each, minute) for each in series):
                     continue
                 states = [(severity, self._burning(level, group, severity, minute)) for severity in _SEVERITIES]
-                # Of both, the page is told first at the beginning and last at the end: it says all.
+                # If both change in one minute, the page begins first and ends last: people who get pages are then not
+                # told of the ticket, see `Outbox._tells`.
                 for severity, state in states if states[0][1].firing else reversed(states):
                     self._settle(level, group, severity, state, (minute + 1) * MINUTE)
 

@@ -42,7 +42,8 @@ class Try:
 class Result:
     first: Try  # with the config as it is
     again: list[Try] = field(default_factory=list)
-    # The last of them completed, but would also have done so without its lines: the server answers now so, now so.
+    # The last of them completed, but would also have done so without its lines: the server's answers
+    # differ from one time to the next.
     wavering: bool = False
 
     @property

@@ -10,7 +10,7 @@ from typing import Protocol
 HEAD_LIMIT = 32 << 10  # bytes of a request's line and headers
 HEADERS = 200  # in a request
 BODY_LIMIT = 1 << 20  # bytes
-RAW_LIMIT = 8 * BODY_LIMIT  # bytes of a request as it was sent: chunks of one byte are six
+RAW_LIMIT = 8 * BODY_LIMIT  # bytes of a request as it was sent: in chunks of one byte, a body is six times as long
 PIPELINED = 8  # requests that may wait behind one that is being answered
 SECONDS = 75  # for a whole request to arrive, or the next one on a kept connection to begin; balancers keep theirs 60
 UNREAD_SECONDS = 60  # for a client to read a document

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 _SLOT = 500_000  # ns; streams that are due in one slot are served together
-# Streams that are late by more than this go before a new request: its first token has more time than their next.
+# Streams later than this are served before a new request is: their next token is nearer than its first.
 _OVERDUE = 100_000  # ns
 
 

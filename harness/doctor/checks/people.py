@@ -14,7 +14,6 @@ _ALL_THE_TIME = 0.5  # of a time: the longest gap in it
 _STALL = 250.0  # ms; a person notices it
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
 _RESUME = "https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header"
-_CACHE = "https://platform.openai.com/docs/guides/prompt-caching"
 
 
 def together(evidence: Evidence) -> Result:
@@ -62,7 +61,7 @@ def _why_not_both(evidence: Evidence) -> str:
         if seen is None:
             return evidence.why_not(name)
         if not seen.answered:
-            return f"the question beside another was answered by {seen.detail or seen.status}"
+            return f"one of two questions at the same time was refused or broke off: {seen.detail or seen.status}"
     return "the first answer was over before the second question"
 
 
@@ -92,7 +91,7 @@ def slow_reader(evidence: Evidence) -> Result:
     seen = evidence.seen.get("slow_reader")
     if seen is None or evidence.first is None or not evidence.first.completed:
         return unknown(
-            evidence.why_not("slow_reader") if seen is None else "no answer was complete, for fast readers neither"
+            evidence.why_not("slow_reader") if seen is None else "no answer was complete, not even at full speed"
         )
     if seen.completed:
         return fine(f"a reader at 32 kbit/s got the whole answer in {seen.ms.get('ended', 0.0) / 1e3:,.1f} s")

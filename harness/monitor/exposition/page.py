@@ -1,7 +1,8 @@
 """Prometheus's page: what the probes saw, how the service levels are, and how the monitor itself is.
 
 Counters of probes and histograms begin at 0 when the process starts; those of service levels go on. Histograms have ten
-buckets for each power of ten, so that a quantile of Prometheus is off by at most a few percent.
+buckets for each power of ten, so that a quantile of Prometheus is off by less than the width of its bucket, 28 % at
+most.
 """
 
 import re

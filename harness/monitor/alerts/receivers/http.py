@@ -39,7 +39,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, v
 def post_confirmed(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, verify: bool = True) -> None:
     """As `post`, to a receiver whose answers are known: a 2xx with another body comes from somebody else.
 
-    Such as the login page of a proxy, or of Slack's other interfaces a 200 with `"ok": false`.
+    Such as a proxy's login page, or a 200 with `"ok": false` from another of Slack's interfaces.
     """
     asyncio.run(_ask(Request("POST", url, body, {**_JSON, **headers}, verify, confirmed=True), seconds))
 
