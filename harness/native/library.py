@@ -50,15 +50,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_sqlite": (c_void_p, c_void_p, c_void_p),
     "sg_fill": (POINTER(layout.Rows),),
 }
-_LONG = (
-    "sg_number",
-    "sg_event_counts",
-    "sg_content",
-    "sg_gaps",
-    "sg_bursts",
-    "sg_tally",
-    "sg_count_over_time",
-)  # return an int64
+# The functions that return an int64.
+_LONG = ("sg_number", "sg_event_counts", "sg_content", "sg_gaps", "sg_bursts", "sg_tally", "sg_count_over_time")
 
 
 def load(path: Path = _INSTALLED) -> Any:
@@ -88,8 +81,8 @@ def slower(library: Any, platform: str = sys.platform) -> str:
     if library is not None or platform != "linux":
         return ""
     return (
-        "the slower reader is in use: there was no C compiler (cc) when streamgauge was installed; "
-        "install one, and streamgauge again, for more than about a hundred users a core"
+        "the slower reader is in use: there was no C compiler (cc) when streamgauge was installed, or its library "
+        "cannot be loaded here; install a compiler, and streamgauge again, for more than about a hundred users a core"
     )
 
 

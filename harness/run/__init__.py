@@ -9,7 +9,7 @@ settings          options and config, parsed once
 limits            what the machine must have for the users
 budget            what a run may spend
 allowance         what a monitor's probes may spend a day
-probing           what such probes differ in from other runs
+probing           how such probes differ from other runs
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
 planned_load      how many users are to come, and the processes that they need

@@ -314,7 +314,7 @@ class RunInProgress:
         """End the run if its first streams all fail alike: the rest would only repeat it."""
         while (hopeless := self._recording.live.hopeless) is None:
             gevent.sleep(_FAILURES_EVERY)
-        run_on = "; --keep-going runs on" if self._levels is None else ""
+        run_on = "; --keep-going continues such a run" if self._levels is None else ""
         self._abort(f"{hopeless}, or ask one question with `streamgauge try`{run_on}")
 
 

@@ -76,9 +76,10 @@ def default_users(found: Schedule) -> int:
 
 def _check(environment: Environment) -> None:
     if environment.shape_class is not None:
+        shape = type(environment.shape_class).__name__
         raise ScenarioError(
-            f"load.arrivals says when streams are due, and the scenario's shape, "
-            f"{type(environment.shape_class).__name__}, how many people ask: a run has one of the two"
+            f"load.arrivals sets when streams are due, and the scenario's shape {shape} "
+            "sets how many users run: a run can have only one of them; remove the other"
         )
     if not _servers_of_arrivals(environment):
         raise ScenarioError("load.arrivals: there is nobody to serve them: every user class has a fixed_count")

@@ -1,4 +1,4 @@
-"""What a monitor's probes differ in from other runs: no rules end them, and they keep to a budget of tokens a day."""
+"""How a monitor's probes differ from other runs: no rules end them, and they keep to a budget of tokens a day."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -72,9 +72,7 @@ class Spending:
                 f"is {self._allowance.at_once:,.0f}; raise monitor.tokens_per_day, or shorten the prompt or the answer"
             )
         else:
-            self._say(
-                "probes are left out now and then, so that tokens_per_day is not passed: see docs/how-to/monitor.md"
-            )
+            self._say("some probes are skipped so that tokens_per_day is not exceeded: see docs/how-to/monitor.md")
         return False
 
     def _longest_answer(self, prompt: Prompt) -> int:
@@ -84,7 +82,7 @@ class Spending:
         if limit is None:
             self._say(
                 "the request names no limit of output tokens, so an answer may take more than max_tokens, and "
-                "tokens_per_day can be passed; if the server knows such a limit, write it into [target.body]"
+                "tokens_per_day can be exceeded; if the server knows such a limit, write it into [target.body]"
             )
         return limit or prompt.max_tokens or self._target.max_tokens
 

@@ -90,7 +90,7 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
     (line,) = [line for line in ended.stderr.splitlines() if "all failed alike" in line]
     assert "refused: HTTP 401" in line
     assert "check the key: headers in [target] of streamgauge.toml" in line
-    assert "--keep-going runs on" in line
+    assert "--keep-going continues such a run" in line
     document = json.loads((tmp_path / "run.json").read_text())
     assert (document["run"]["status"], document["verdict"]) == ("aborted", VERDICTS[ended.returncode])
     assert document["failures"][0]["http_status"] == 401

@@ -130,7 +130,7 @@ BY_LOCUST = [
     ),
     (
         ["-f", str(locustfile("steps")), *HERE, "--gauge-arrivals", "poisson", "--gauge-rate", "3"],
-        "the scenario's shape, Staircase, how many people ask",
+        "the scenario's shape Staircase sets how many users run",
     ),
     (
         [*CHAT, "-t", "10s", "--gauge-warm-up", "10s"],

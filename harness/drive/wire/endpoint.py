@@ -44,7 +44,7 @@ class Endpoint:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as fault:
-            said = str(fault) if shown == url else "what stands after its host's name is no port"
+            said = str(fault) if shown == url else "the part after the host name is not a port number"
             raise TargetError(f"host {shown!r}: not a URL: {said}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise TargetError(f"host {shown!r}: not a URL of a server; write it like https://staging.example")
