@@ -66,7 +66,7 @@ class Recorder:
                 self._held -= 1
 
     def record_at_once(self, seen: StreamObservation) -> None:
-        """Keep a finished stream and deliver it now: a process that dies right after it has not lost it."""
+        """Keep a finished stream and deliver it now, not with the next batch: a process that is killed loses less."""
         self.record(seen)
         self._flush()
 

@@ -28,7 +28,10 @@ def reading(characters_per_second: float = 24, least: float = 0.5, most: float =
 
 
 def at_once(user: StreamUser) -> float:
-    """No think time; but after a failed stream the time of an answer, or refusals would be asked for more often."""
+    """No think time. After a failed stream, wait as long as an answer takes.
+
+    Otherwise, a server that refuses at once would be asked more often.
+    """
     seen, run = user.last, assigned(user.environment)
     if seen is None or run is None:
         return 0.0

@@ -28,7 +28,7 @@
 
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
-    BEHIND = 3,     /* so many full batches in a row */
+    BEHIND = 3,     /* after so many full batches in a row, the thread no longer gives way */
     SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
 };
 
@@ -90,7 +90,8 @@ static int64_t monotonic(void) {
     return nanoseconds(&now);
 }
 
-/* Python hurries for so many ns from now on: it sends a request, or connects. What it waits for has no time of the kernel's. */
+/* For the next `ns` nanoseconds, Python sends a request or connects: the reading thread gives way, since what Python waits for
+ * has no kernel stamp. */
 void sg_hurry(int64_t ns) { __atomic_store_n(&hurries_until, monotonic() + ns, __ATOMIC_RELAXED); }
 
 /* If Python hurries, let it go first if it shares our core and is ready; if it sleeps, this returns at once. `*since` is when
@@ -189,7 +190,8 @@ static int read_all(struct reader *reader, const struct epoll_event *ready, int 
     int64_t gives_way_since = 0;
     reader->full = found == AT_ONCE ? reader->full + 1 : 0;
     for (int i = 0; i < found; i++) {
-        /* When it is behind, it does not: what waits too long shares a stamp with what comes after it. */
+        /* A thread that is behind does not give way: data that waits too long in the kernel shares a stamp with the data
+         * after it. */
         if (reader->threaded && reader->full < BEHIND) give_way(&gives_way_since);
         int32_t descriptor = read_ready(reader, ready + i);
         if (descriptor >= 0) report[count++] = descriptor;

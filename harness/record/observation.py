@@ -29,7 +29,8 @@ class Outcome(StrEnum):
     EMPTY = "empty"  # ended as it should; brought no text, thinking or tool call, or only blanks
     MALFORMED = "malformed"  # violates the protocol, or exceeds a limit of the config
     CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
-    INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
+    # Ended or never sent on our side, and not by the plan: the detail says why. Neither a failure nor a completion.
+    INTERRUPTED = "interrupted"
 
 
 MOST_RETRY_AFTER = 7 * 86_400 * 10**9  # ns: a longer wait is recorded as this

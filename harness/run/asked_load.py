@@ -24,7 +24,7 @@ class AskedLoad:
         self._of_shape = 0  # the most users that the shape wanted for a while
 
     def watch_shape(self) -> None:
-        """Follow what a load shape asks for. Never returns."""
+        """Follow what a load shape asks for. Returns at once if there is none, otherwise never."""
         looks: deque[int] = deque(maxlen=_HELD)
         while self._environment.shape_class is not None:
             gevent.sleep(_EVERY)

@@ -72,9 +72,9 @@ class Driving:
         return self._assignment.dispatcher
 
     def probe(self, spending: Spending, period: int) -> None:
-        """Make the streams probes: as far as the budget goes, each recorded at once, and those that are not sent, too.
+        """Make this process's streams probes: they keep to the budget, and each is recorded as soon as it ends.
 
-        `period`: ns from one to the next; after so long, a probe is no more sent, since the next one is due.
+        An arrival that is not served is recorded, too. `period`: ns between two probes; a later one is not sent.
         """
         self._assignment.may_ask = spending.may_ask
         self._assignment.record = spending.recording(self.recorder.record_at_once)

@@ -68,9 +68,8 @@ class StartRun(Message, frozen=True):
     networks: dict[str, Profile]
     users: dict[str, dict[str, Any]]  # by class: what must be equal here and there, as in the run's fingerprint
     load: LoadShare
-    ends_at: int | None = (
-        None  # ns on the run's clock, if that is known: then it is over, also for a worker out of reach
-    )
+    # When the run is over, also for a worker that is out of reach: ns on the run's clock; None: unknown.
+    ends_at: int | None = None
 
 
 class Stored(Message, frozen=True):

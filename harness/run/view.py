@@ -11,7 +11,7 @@ from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.latest import Figures
 from streamgauge.harness.run.process_summary import ProcessSummary
 
-# What the generator's health is told by, and from where on it is too much.
+# Vitals that show whether the generator keeps up, each with the value from which it is too much.
 _LEVELS: Mapping[Vital, tuple[str, float]] = {
     Vital.PYTHON_PERCENT: ("Python {:,.0f} % of a core", 90.0),
     Vital.LOOP_LAG: ("loop lag {:,.0f} ms", 50.0),

@@ -29,9 +29,9 @@ _LAST_BATCHES = 20.0  # seconds that the master waits for the last batches
 _AFTER_SIGN_OFF = 3.0  # seconds that it waits for those of a worker after Locust has signed the worker off
 _TICK = 0.25  # seconds between two looks at whether workers are silent
 _AWAY = 3.0  # seconds without a message after which a worker is out of reach; it sends a heartbeat every second
-_ALONE = (
-    SILENT + 2
-)  # seconds that a worker elsewhere goes on at most: it may hear the master a little longer than we it
+# Seconds that a worker elsewhere goes on at most: it may still receive from the master shortly after the master has
+# stopped receiving from it.
+_ALONE = SILENT + 2
 _UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # states in which users run and are not being stopped
 
 

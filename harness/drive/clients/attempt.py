@@ -196,7 +196,8 @@ class Attempt:
             gevent.get_hub().loop.run_callback(self._follow_on)
 
     def _follow_on(self) -> None:
-        if self._exchange.on_data is not None:  # otherwise it is over
+        # Otherwise the stream has ended, or nothing depends on its content any more.
+        if self._exchange.on_data is not None:
             self._follow()
 
     def _end(self) -> None:

@@ -28,18 +28,20 @@ from streamgauge.harness.drive.protocols.protocol import (
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "anthropic_messages"
+# Key of the usage → field of the Answer.
 _COUNTS = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_creation_input_tokens": "cache_write_tokens",
-}  # key of the usage → field of the Answer
+}
+# The same for what AWS Bedrock adds to the end.
 _BEDROCK = {
     "inputTokenCount": "input_tokens",
     "outputTokenCount": "output_tokens",
     "cacheReadInputTokenCount": "cache_read_tokens",
     "cacheWriteInputTokenCount": "cache_write_tokens",
-}  # the same for what AWS Bedrock adds to the end
+}
 _BLOCKS = {"content_block_start", "content_block_delta", "content_block_stop"}
 _TYPES = {"message_start", "message_delta", "message_stop", "ping", *_BLOCKS}
 

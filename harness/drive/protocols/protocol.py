@@ -113,9 +113,8 @@ class Protocol:
     has_reasons: bool = True  # a complete answer says why it stopped; without a reason it was cut short
     end: End | None = None  # as `Target.end`
     whole_path: str | None = None  # where answers in one piece are asked for; None: at `path`
-    cached_in_input: bool = (
-        True  # the input tokens that it reports include those read from or written to a prompt cache
-    )
+    # Whether the input tokens that it reports include those read from or written to a prompt cache.
+    cached_in_input: bool = True
     names_conversation: bool = False  # a request has an id of its conversation
 
     @property
@@ -160,16 +159,8 @@ _MOST_MARKERS = 8  # that the compiled reader looks for
 # In every form of an in-band error: a key or value of JSON, an event's name, llama.cpp's field `error:`. A text that
 # has the word only costs a check; a marker for each form would cost a search of every read.
 _ERROR_MARKER = b"error"
-_WORDS = (
-    "message",
-    "errorText",
-    "detail",
-    "reason",
-    "msg",
-    "details",
-    "status_msg",
-    "error_msg",
-)  # where an error has its words
+# Where an error has its words.
+_WORDS = ("message", "errorText", "detail", "reason", "msg", "details", "status_msg", "error_msg")
 _GOOD_CODES = (None, 0, 200, "0", "200")
 
 PING = Meaning(Kind.PING)

@@ -237,9 +237,8 @@ class _BodyDecoder:
         self._trials -= 1
         if self._trials < 0 or len(chunk) > _LONGEST_PATTERN or chunk.startswith(sse.BOM):
             return None
-        for string in reversed(
-            list(_STRING.finditer(chunk))[-_MOST_STRINGS:]
-        ):  # in most protocols the token is near the end
+        strings = list(_STRING.finditer(chunk))[-_MOST_STRINGS:]
+        for string in reversed(strings):  # in most protocols the token is near the end
             before, after = chunk[: string.start(1)], chunk[string.end(1) :]
             pattern = _Pattern(before, after, kind)
             if body.startswith(before, end) and _holds(pattern, self._understand, self._framing):

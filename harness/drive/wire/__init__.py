@@ -12,7 +12,7 @@ plain        socket readers in Python
 compiled     socket readers in C
 encrypted    the same for TLS
 turns        how long the gevent loop works before it serves those who connect
-pace         how fast an emulated link lets them read
+pace         how fast an emulated link lets an exchange read
 reads        how far each read came, and when
 stamps       the kernel's times, for the readers in Python
 """

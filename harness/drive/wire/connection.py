@@ -93,9 +93,8 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stamps.switch_on(sock)  # before connecting, so that the first segments are stamped too
         if window is not None:
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_RCVBUF, window
-            )  # before connecting, which fixes the window scale
+            # Before connecting, which fixes the window scale.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
             # Without this, a segment on loopback would be as large as the whole window.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
         began = time.monotonic_ns()

@@ -55,7 +55,7 @@ class Postponed:
 
 
 def after_others() -> None:
-    """Return when nobody connects, or after a moment: who begins now and later makes no difference.
+    """Return when nobody connects, or after a moment: it does not matter whether a new user begins now or then.
 
     Two who connect at once wait for each other, and that would be in their TTFT.
     """
