@@ -143,12 +143,12 @@ def _died(command: Sequence[str], code: int) -> Exit:
 
 
 @contextmanager
-def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
+def reference_server(*options: str) -> Iterator[str]:
     """A reference server on a free port, for as long as the `with` block lasts; gives its URL.
 
     TargetError if it does not start.
     """
-    with _server("0", options, cores) as process:
+    with _server("0", options, ()) as process:
         yield _url_of(process)
 
 

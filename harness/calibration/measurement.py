@@ -20,7 +20,6 @@ from msgspec import structs
 from streamgauge.harness import programs
 from streamgauge.harness.calibration import machine
 from streamgauge.harness.calibration.comparison import Window, compare
-from streamgauge.harness.cores import places, usable
 from streamgauge.harness.errors import ScenarioError, TargetError
 from streamgauge.harness.record.certificate import Certificate, Point
 
@@ -85,18 +84,18 @@ def calibrate(
     seconds: int,
     kinds: Sequence[bool],
     report: Callable[[Point], None],
-    among: Sequence[Layout] | None = None,
+    among: Sequence[Layout],
 ) -> Certificate:
     """Measure with each number of streams for each server, over plain HTTP (False in `kinds`) and TLS (True).
 
-    `report` is called with each result; `among` None: the layouts of this machine. TargetError if a server or a run
+    `report` is called with each result. TargetError if a server or a run
     does not start, ScenarioError if TLS is asked for and `openssl` is missing.
     """
     points: list[Point] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "streamgauge.toml").write_text(_CONFIG)
-        for layout, tls in product(among or layouts(places(), usable()), kinds):
+        for layout, tls in product(among, kinds):
             found = _points(folder, layout, streams, seconds, tls=tls)
             points += found
             for point in found:

@@ -27,7 +27,7 @@ class Planned:
         return 1 if self.client == "wire" else _LIBRARY
 
     def __str__(self) -> str:
-        users = f"{self.users:,} {'user' if self.users == 1 else 'users'}{' over TLS' if self.tls else ''}"
+        users = some(self.users, "user") + (" over TLS" if self.tls else "")
         return users if self.client == "wire" else f"{users} with the client {self.client}"
 
 

@@ -66,8 +66,8 @@ class Kind(StrEnum):
     OTHER = "other"  # role-only deltas, usage, block starts and ends
 
 
-_KINDS = list(Kind)  # the index is the stored code: append only
-_CODES = {kind: code for code, kind in enumerate(_KINDS)}
+KINDS = tuple(Kind)  # the index is the stored code: append only
+_CODES = {kind: code for code, kind in enumerate(KINDS)}
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +90,6 @@ class Columns(msgspec.Struct, frozen=True):
     client_lag: NDArray[np.int64]  # handed over minus perceived; NOT_HANDED: not handed over
 
 
-KINDS: tuple[Kind, ...] = tuple(_KINDS)
 CONTENT_CODES = (_CODES[Kind.TEXT], _CODES[Kind.THINKING], _CODES[Kind.TOOL])
 _IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by code
 
@@ -270,7 +269,7 @@ def decode(blob: bytes) -> tuple[Chunk, ...]:
     """Blob → chunks, with times in ns (to the microsecond)."""
     seen = columns(blob)
     return tuple(
-        Chunk(at, _KINDS[code], characters, size, perceived, perceived + lag if lag >= 0 else None)
+        Chunk(at, KINDS[code], characters, size, perceived, perceived + lag if lag >= 0 else None)
         for at, code, characters, size, perceived, lag in zip(
             (seen.at * 1000).tolist(),
             seen.kind.tolist(),

@@ -47,10 +47,6 @@ class RunClock:
         """A CLOCK_MONOTONIC time, ns, on the run's clock."""
         return moment - self.origin
 
-    def from_realtime(self, stamp: int) -> int:
-        """A kernel stamp (CLOCK_REALTIME, ns) on the run's clock."""
-        return stamp - self.offset - self.origin
-
     def drift(self) -> int:
         """How far CLOCK_REALTIME has moved against CLOCK_MONOTONIC since the clock was made, ns."""
         return realtime_offset() - self.offset

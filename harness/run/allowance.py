@@ -15,7 +15,7 @@ _DAY = 86_400  # seconds
 _AT_ONCE = 0.25  # of a day's tokens
 _BYTES_PER_TOKEN = 3  # of a question in UTF-8: English has four or more
 _PER_QUESTION = 50  # tokens that a server's chat template may add
-_FREE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})  # nothing was generated
+FREE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})  # nothing was generated
 # Keys by which servers take the most tokens of an answer, and how many answers they give; without case, _ and -.
 _LIMITS = frozenset({"maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample",
                      "numpredict", "npredict", "maxlength", "maxgenlen"})  # fmt: skip
@@ -96,7 +96,7 @@ def _numbers(value: Any) -> Iterator[tuple[str, int]]:
 
 def spent_by(seen: StreamObservation, reserved: float, *, cached_in_input: bool) -> float:
     """The tokens of a stream that has ended. What the server did not tell counts as what was reserved for it."""
-    if seen.outcome in _FREE:
+    if seen.outcome in FREE:
         return 0.0
     cached = 0 if cached_in_input else (seen.cache_read_tokens or 0) + (seen.cache_write_tokens or 0)
     told = (seen.input_tokens or 0) + cached + max(seen.output_tokens or 0, 0)

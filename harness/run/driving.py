@@ -17,7 +17,7 @@ from streamgauge.harness.drive.recorder import Deliver, Recorder
 from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
-from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import stamped_by
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
@@ -142,7 +142,7 @@ def machine() -> Machine:
         host=platform.node(),
         pid=os.getpid(),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        stamps="kernel" if kernel_stamps() else "python",
+        stamps=stamped_by(),
         reader="compiled" if library.LIBRARY else "python",
         resolution=kept.known().sentence,
     )

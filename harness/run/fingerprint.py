@@ -13,7 +13,7 @@ from streamgauge import __version__
 from streamgauge.harness.calibration import kept
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import public
-from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import stamped_by
 from streamgauge.harness.run.open_load import OpenLoad
 from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.settings import Settings
@@ -27,7 +27,7 @@ def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) ->
         "scenario": scenario_of(environment),
         "scenario_file": content_hash(environment.parsed_locustfiles or []),
         "streamgauge": _generation(__version__),
-        "stamps": _stamps(),
+        "stamps": stamped_by(),
         "users": traits_of(environment, networks),
         "load": _load(environment, load),
         "run_time": options.run_time,
@@ -58,7 +58,7 @@ def instrument() -> dict[str, Any]:
     return {
         "resolution": known.sentence,
         **({"certificate": msgspec.to_builtins(known.certificate)} if known.certificate else {}),
-        "stamps": _stamps(),
+        "stamps": stamped_by(),
         "streamgauge": __version__,
         "locust": locust.__version__,
         "python": platform.python_version(),
@@ -74,10 +74,6 @@ def _load(environment: Environment, load: OpenLoad) -> Any:
     if environment.shape_class:
         return type(environment.shape_class).__name__
     return {"users": options.num_users, "spawn_rate": options.spawn_rate}
-
-
-def _stamps() -> str:
-    return "kernel" if kernel_stamps() else "python"
 
 
 def _generation(version: str) -> str:

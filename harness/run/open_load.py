@@ -184,7 +184,7 @@ def open_dispatcher(environment: Environment, load: LoadShare) -> None:
         run.dispatcher.open(begins_at, clock.origin + (load.load.warm_up or 0))
 
 
-def close(environment: Environment, **_: Any) -> None:
+def close(environment: Environment) -> None:
     """Hand out no more arrivals: the run is about to end."""
     run = assigned(environment)
     if run is not None and run.dispatcher is not None:

@@ -16,7 +16,7 @@ from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from streamgauge.harness.run.allowance import Allowance, Spent, most_of, output_limit
+from streamgauge.harness.run.allowance import FREE, Allowance, Spent, most_of, output_limit
 from streamgauge.harness.run.terminal import say
 
 if TYPE_CHECKING:  # scenarios import this module, and start without the store
@@ -115,7 +115,7 @@ def _spent(rows: "Sequence[TokenRow]", longest: int, cached_in_input: bool) -> l
     for row in rows:
         told = (row.input or 0) + (row.output or 0) + (0 if cached_in_input else row.cached)
         whole = row.outcome == Outcome.COMPLETED and row.input is not None and row.output is not None
-        free = row.outcome in {Outcome.REFUSED, Outcome.UNREACHABLE}
+        free = row.outcome in FREE
         most = max(told, row.chunks, 0 if whole else longest)
         found.append(Spent(row.at, 0 if free else told if whole else most))
     return found

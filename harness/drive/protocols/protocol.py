@@ -7,7 +7,7 @@ a server's text they keep one printable line of limited length.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 from unicodedata import category
 
 import msgspec
@@ -19,8 +19,6 @@ from streamgauge.harness.record.arrivals import Kind
 
 # What msgspec raises for data that is not the expected JSON; RecursionError for deeply nested brackets.
 JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-Tokens = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # a count that JSON and SQLite represent exactly
 
 
 class Malformed(ValueError):

@@ -48,6 +48,11 @@ def kernel_stamps() -> bool:
         return switch_on(probe)
 
 
+def stamped_by() -> str:
+    """Who tells when data arrived: the kernel, or Python after it has read."""
+    return "kernel" if kernel_stamps() else "python"
+
+
 def stamp_of(control: list[tuple[int, int, bytes]]) -> int:
     """The stamp in a read's control messages, ns; 0 if there is none, as shortly after `switch_on`."""
     if not control or len(control[0][2]) != _TIMESPEC.size:
