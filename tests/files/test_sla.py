@@ -324,6 +324,15 @@ def test_an_inconclusive_window_is_not_to_be_settled_by_a_longer_run(tmp_path: P
     assert "run the same load" not in run.next_step
 
 
+@pytest.mark.parametrize(("n", "status"), [(2, "inconclusive"), (5, "inconclusive"), (6, "met"), (100, "met")])
+def test_few_equal_samples_show_no_mean(tmp_path: Path, n: int, status: str) -> None:
+    """The fewest that do are as many as an interval of the median needs."""
+    found = verdict(tmp_path / "mean", "mean(stall_count) < 1", *ttfts([100] * n))
+    assert (found.status, found.observed) == (status, 0)
+    median = verdict(tmp_path / "median", "p50(stall_count) < 1", *ttfts([100] * n))
+    assert median.status == status
+
+
 def test_a_long_run_of_few_streams_has_few_windows(tmp_path: Path) -> None:
     """A window of 1 ms begins every 0.2 ms: a run that took 292 years, as a damaged row says, has 10¹⁶ of them."""
     rule = Sla(rule="max(ttft) < 1s", lasting=Duration.parse("1ms"))

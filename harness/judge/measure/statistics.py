@@ -90,11 +90,17 @@ def mean(values: Values, counts: Counts) -> float | None:
 def mean_interval(
     values: Values, counts: Counts, effective: float | None = None, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Student's t interval of the mean. No ends for fewer than two independent samples, or if a sample is +inf."""
+    """Student's t interval of the mean. No ends for fewer than two independent samples, or if a sample is +inf.
+
+    Equal samples have no variance to compute an end from. Their interval is their value, but only once they show that
+    more than half of all samples have it, as the interval of a median does: at 95 % from six samples on.
+    """
     n = int(counts.sum())
     independent = n if effective is None else min(float(n), effective)
     centre = mean(values, counts)
     if centre is None or independent < 2 or not math.isfinite(centre):
+        return Interval(None, None)
+    if values[0] == values[-1] and 0.5**independent > (1 - confidence) / 2:
         return Interval(None, None)
     variance = float(np.dot((values - centre) ** 2, counts)) / (n - 1)
     half = float(scipy.special.stdtrit(independent - 1, (1 + confidence) / 2)) * math.sqrt(variance / independent)
