@@ -73,7 +73,7 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
 def _not_tested(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return ""
-    return f" Not tested, as no stream was of it: {_listed(list(map(_subject, verdicts)))}."
+    return f" Not tested, since no stream belongs to it: {_listed(list(map(_subject, verdicts)))}."
 
 
 def _listed(rules: list[str], between: str = ", ") -> str:

@@ -20,7 +20,7 @@ DEFINITIONS = {
     "goodput": "The share of answers that kept every limit that [reader] of streamgauge.toml calls good.",
     "stall": "A reader of the answer has read all that came and has to wait in the middle of it.",
     "wire": "Before the emulated link: what the server delivered, without the phone’s network.",
-    "warm-up": "The first time of the run. Its streams are recorded and are in no figure.",
+    "warm-up": "The first part of the run. Its streams are recorded, but count in no figure.",
     "due": "When a stream should have begun. Latencies count from here, even if our generator began it late.",
     "reader": "A person who reads at a steady pace what has come. [reader] of the config says how fast.",
     "open streams": "Streams that were due and had not ended yet, at the same time.",

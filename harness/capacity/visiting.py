@@ -98,7 +98,8 @@ class Visits:
             self._wait(0)
             if time.monotonic() > give_up:
                 raise Ended(
-                    f"not all of {load:,} users could be started: the scenario allows fewer, or they end by themselves"
+                    f"{self.unit.amount(load)} could not be reached: the scenario allows fewer, or its users end by "
+                    f"themselves"
                 )
         return reached.at
 

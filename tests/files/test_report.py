@@ -104,7 +104,7 @@ def test_the_headline_names_each_missed_rule_and_what_was_not_tested(tmp_path: P
     nowhere = Sla(rule="p95(ttft) < 4s", where=Where(network="slow_4g"))
     html, _ = rendered(tmp_path / "run.db", ttfts([500.0] * 200), *rules, nowhere)
     named = "; ".join(f"P{q} TTFT was 500 ms (limit 100 ms)" for q in (50, 60, 70, 80))
-    not_tested = "Not tested, as no stream was of it: P95 TTFT of network slow_4g."
+    not_tested = "Not tested, since no stream belongs to it: P95 TTFT of network slow_4g."
     assert f"SLA missed: {named}; and 1 other rule. {not_tested}" in html
 
 

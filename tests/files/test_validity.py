@@ -116,7 +116,7 @@ def test_requests_that_were_sent_late_count_by_their_share_of_the_ttft(tmp_path:
     in_time = [observation([("text", 100)], send_lag=0)] * 300
     stopped = judged(tmp_path / "stopped.db", late + in_time, "error_rate < 100%")
     assert stopped.verdict == "invalid"
-    assert "94.4 % of all of them" in stopped.reason
+    assert "94.4 % of their mean" in stopped.reason
     few = judged(tmp_path / "few.db", [observation(send_lag=20 * MS)] * 2 + [observation(send_lag=0)] * 98)
     assert few.validity is Validity.DEGRADED
 

@@ -54,7 +54,7 @@ class Row:
         if not isinstance(value, str):
             self.fail(column, f"{shown(value)} is no text")
         if len(value) > longest:
-            self.fail(column, f"a text of {some(len(value), 'character')}; {longest:,} are read")
+            self.fail(column, f"a text of {some(len(value), 'character')}; at most {longest:,} are read")
         return value
 
     def one_of(self, column: str, allowed: Iterable[str]) -> str:

@@ -164,8 +164,8 @@ def _sent_late(evidence: Evidence) -> Iterator[Fault]:
         share = _mean(sent) / waited if waited else 0.0
         yield Fault(
             share > SENT_LATE_INVALID,
-            f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here: "
-            f"{figure(share, 'ratio')} of all of them",
+            f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here, "
+            f"and {figure(share, 'ratio')} of their mean",
             short_of_cores.explained(evidence.run, evidence.vitals),
         )
 

@@ -16,7 +16,7 @@ from streamgauge.harness.judge.verdict.findings.finding import Certainty, Findin
 
 _FEWEST = 3
 _SHARE = 0.001  # of the streams, at the lower end of the interval
-_OTHERS = "all times are of the others"
+_OTHERS = "all latencies are those of the streams that were answered"
 
 
 class _Cause(NamedTuple):

@@ -138,7 +138,7 @@ def _of_single_streams(hits: int, n: int, lengths: Floats) -> Finding:
     constant = _constant(lengths, usual)
     numbers = (
         Number("streams that stalled for 1 s or more", hits, ""),
-        Number("all of them", n, ""),
+        Number("streams with several chunks", n, ""),
         Number("their median stall on the wire", usual, "ms"),
     )
     sentence = f"{hits:,} of {n:,} streams stalled in the middle, each at a time of its own, while others went on"
@@ -218,7 +218,7 @@ def _of_link(network: str, counts: tuple[int, int, int], stall: float) -> Findin
         evidence=(
             Number("streams that stalled after the link", hits, ""),
             Number("streams that stalled before it", before, ""),
-            Number("all of them", n, ""),
+            Number("streams with several chunks", n, ""),
             Number("median stall after the link", stall, "ms"),
         ),
         meaning="The server sent in time; this is what people on that network see",

@@ -73,7 +73,7 @@ def two_kinds(evidence: Evidence) -> Finding | None:
         Number(f"{what} among the slow", best.in_slow, "ratio"),
         Number(f"{what} among the fast", best.in_fast, "ratio"),
     )
-    who = f"{best.key} {quoted(best.value)} tells which" if best.value else f"the {best.key} tell which"
+    who = f"{best.key} {quoted(best.value)} tells which" if best.value else f"they differ in the {best.key}"
     change = f"Judge both apart (a rule with `where`), and look at what the server does otherwise for {best.key}"
     advice = f"Two kinds of streams are mixed: judge them apart by {best.key}"
     return _finding(numbers, advice, who, change, Certainty.SURE if best.youden > 0.9 else Certainty.LIKELY)
