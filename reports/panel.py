@@ -22,7 +22,9 @@ from streamgauge.harness.judge.wording import capitalised, shortened, visible
 class Mark:
     """A status as a word; the page adds its icon."""
 
-    status: str  # met, missed, inconclusive, invalid, valid, degraded; of doctor: pass, warn, fail, unknown
+    # met, missed, inconclusive, invalid, valid, degraded; of the gate: ok, regressed, improved; of doctor: pass, warn,
+    # fail, unknown
+    status: str
 
 
 @dataclass(frozen=True)

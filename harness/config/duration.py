@@ -25,7 +25,7 @@ class Duration(int):
         return cls(round(length))
 
     def __str__(self) -> str:
-        """In the largest unit that gives a whole number."""
+        """In minutes, s, ms or µs: in the largest that gives a whole number."""
         unit = next(unit for unit in ("m", "s", "ms", "us") if self % _UNITS[unit] == 0 or unit == "us")
         return f"{self // _UNITS[unit]}{unit}"
 

@@ -74,7 +74,7 @@ class GatedMetric:
 @dataclass(frozen=True)
 class Gate:
     metrics: tuple[GatedMetric, ...]  # in the order of the config
-    test: str  # one of config.REGRESSION_TESTS
+    test: str  # as in config.schema.Regression
     window: int  # a candidate is compared with at most this many of the newest accepted runs
     first_runs: int  # of stage 1, at most
     fresh_runs: int  # of stage 2

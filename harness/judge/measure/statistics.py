@@ -238,7 +238,8 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
     differences = np.sort(differences, -1)
     at_most = np.cumsum(_mann_whitney(k, m))
     at_least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the probability of at least this many wins
-    cut = int(np.searchsorted(at_most, TAIL, side="right"))  # number of differences outside the interval at each end
+    # The rank, counted from either end, of the difference that bounds the interval; 0: that end does not exist.
+    cut = int(np.searchsorted(at_most, TAIL, side="right"))
     middle = differences[..., [(k * m - 1) // 2, k * m // 2]]
     with np.errstate(invalid="ignore"):
         by = np.where(middle[..., 0] == middle[..., 1], middle[..., 0], middle.mean(-1))

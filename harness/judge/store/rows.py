@@ -17,7 +17,7 @@ from streamgauge.harness.judge.store.checked import LONGEST_TEXT, Row, are_only,
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
-# aborted: a rule with `abort` was missed, or the first streams all failed alike
+# aborted: a rule with `abort` was missed, the first streams all failed alike, or the budget was spent
 RunStatus = Literal["running", "finished", "interrupted", "aborted"]
 
 VitalRow = tuple[str, int, str, float]  # worker, ns on the run's clock, name of the vital, value

@@ -18,8 +18,8 @@ def cold_connections(evidence: Evidence) -> Finding | None:
     """Many streams pay for a new connection, and it is a large part of what they wait.
 
     At least 20 streams and 20 % of them opened a connection. Their TTFT is at least 20 % and 20 ms longer than on
-    connections that were there, in the same twentieth of the run and on the same network (rank test); if none was
-    there, connecting itself is at least 20 % and 20 ms of the rest of the TTFT.
+    connections that were there, in the same twentieth of the run and on the same network (rank test); if fewer than
+    20 were there, connecting itself is at least 20 % and 20 ms of the rest of the TTFT.
     """
     sample = evidence.sample
     known = ~np.isnan(sample.ttft) & (sample.ttft > 0)

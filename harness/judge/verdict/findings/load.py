@@ -185,8 +185,9 @@ def queueing(evidence: Evidence) -> Finding | None:
     under the least, by user class and network (rank test, A ≥ 0.7), with at least 1.5 times as many streams open; the
     mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load hardly changed
     once it was built up, the streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥
-    0.9). Where the load was built up once, the wait must be 2.5 times as long, or the number of answers under way must
-    stay nearly the same, as that of slots does: at most 0.6 of a binomial distribution's variance.
+    0.9 with fewer than 30 streams on a side). Where the load was built up once, the wait must be 2.5 times as long, or
+    the number of answers under way must stay nearly the same, as that of slots does: at most 0.6 of a binomial
+    distribution's variance.
     """
     grown = _grown(evidence)
     if grown is None or not _later(grown) or _slower(grown):
