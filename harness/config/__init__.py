@@ -5,6 +5,7 @@ alerts           the tables [[alert]]
 duration         a length of time with its unit
 share            a percentage
 urls             whether a text is a URL, and how it may be shown
+header_names     what names of HTTP headers are made of, and which are of secrets
 contents         a file's bytes, up to a size
 edit             changes keys of a config file, and keeps its comments
 load             the file → Config

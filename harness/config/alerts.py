@@ -9,14 +9,13 @@ from typing import Literal
 
 import msgspec
 
+from streamgauge.harness.config import header_names
 from streamgauge.harness.config.duration import Duration
 
 _SECOND = Duration.parse("1s")
 _NAME = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,48}[\x21-\x7e])?")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # Prometheus's
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _ADDRESS = re.compile(r"[^\s@<>,]+@[^\s@<>,]+")
-_SECRET_HEADER = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)
 OWN_LABELS = ("alertname", "slo", "severity", "target")  # what every alert to an Alertmanager has
 
 
@@ -153,11 +152,11 @@ def _of_receiver(receiver: AnyReceiver) -> Iterator[str]:
 
 def _of_named_values(receiver: AnyReceiver) -> Iterator[str]:
     for name in getattr(receiver, "headers", {}):
-        if not _HEADER_NAME.fullmatch(name):
+        if not header_names.NAME.fullmatch(name):
             yield f".headers: {name[:60]!r} is not a header's name: write letters, digits and dashes"
     for table in ("headers", "environment"):
         for name, value in getattr(receiver, table, {}).items():
-            if _SECRET_HEADER.search(name) and "${" not in value:
+            if header_names.OF_SECRETS.search(name) and "${" not in value:
                 yield f".{table}.{name}: is a secret: write ${{NAME}} here, and set NAME in the environment"
 
 

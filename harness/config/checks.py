@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
-from streamgauge.harness.config import alerts, monitor_checks, template
+from streamgauge.harness.config import alerts, header_names, monitor_checks, template
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import (
@@ -33,7 +33,6 @@ from streamgauge.harness.near_miss import listed
 _SECOND = Duration.parse("1s")
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _SECRET_ANSWERS = {"set-cookie", "set-cookie2", "authentication-info", "proxy-authentication-info"}
 _ROLES = {"system", "user", "assistant"}
 _DEAREST = 1e12  # a price: in any currency; with more, a cost would be no number that can be stored
@@ -153,7 +152,7 @@ def _of_metrics(metrics: Metrics | None) -> Iterator[str]:
 def _of_replica_header(name: str | None) -> Iterator[str]:
     if name is None:
         return
-    if not _HEADER_NAME.fullmatch(name):
+    if not header_names.NAME.fullmatch(name):
         yield f"target.replica_header: {name!r} is not a header's name, such as x-served-by"
     if name.lower() in _SECRET_ANSWERS:
         yield f"target.replica_header: {name!r} may hold a secret, and its values are stored; name another header"
@@ -161,7 +160,7 @@ def _of_replica_header(name: str | None) -> Iterator[str]:
 
 def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:
     for name in headers:
-        if not _HEADER_NAME.fullmatch(name):
+        if not header_names.NAME.fullmatch(name):
             yield f"{place}: {name!r} is not a header name"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streamgauge.harness.config.header_names import OF_SECRETS
 from streamgauge.harness.config.schema import Request, Target
 
 # A name of several words, as in `x-api-key` or `clientSecret`, is that of a secret if one of these words is in it,
@@ -24,7 +25,6 @@ _PUBLIC |= {"mode", "model", "name", "number", "org", "organization", "plan", "p
 _PUBLIC |= {"seed", "size", "stage", "team", "tenant", "tier", "user", "version", "zone"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NO_SECRET = re.compile(r".*\$\{|\{\w+\}\Z|\s*\Z", re.DOTALL)  # with a variable; a place of the template; nothing
-_HEADER = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
 
 Change = Callable[[str, str], str]  # (place, value) → what takes its place
 
@@ -34,7 +34,7 @@ def found(target: Target) -> dict[str, str]:
     values = {
         f"target.headers.{name}": value
         for name, value in target.headers.items()
-        if _HEADER.search(name) and "${" not in value
+        if OF_SECRETS.search(name) and "${" not in value
     }
 
     def note(place: str, value: str) -> str:

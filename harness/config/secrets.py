@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.config import credentials, literals
+from streamgauge.harness.config.header_names import OF_SECRETS
 from streamgauge.harness.config.redaction import SHORTEST, Redaction, decoded, is_recognised
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.config.urls import is_url, public_url
 from streamgauge.harness.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_KEY = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
 _BARE = re.compile(r"(?:[\w-]+\s+)?\$([A-Z_][A-Z0-9_]*)")  # a variable as a shell has it, which is not filled in here
 _SCHEME = re.compile(r"([\w-]+)\s+(\S+)\Z")  # as in `Bearer 1234`
 _TOO_SHORT = (
@@ -58,7 +58,7 @@ class Variables:
                 f"{place}: the environment has no variable {name!r}; set it, or take ${{{name}}} out of the config"
             )
         self.used.add(value)
-        for_key = (".headers." in place and _KEY.search(place)) or literals.is_secret(place.rpartition(".")[2])
+        for_key = (".headers." in place and OF_SECRETS.search(place)) or literals.is_secret(place.rpartition(".")[2])
         if for_key and not value.strip():
             raise ConfigError(f"{place}: {name} is empty: set it to the key (a CI withholds its secrets from forks)")
         if not is_recognised(value) and (for_key or (value and not literals.is_public(field or name))):
@@ -128,7 +128,7 @@ def holds_secrets(target: Target) -> bool:
 
 def holds_key(name: str, value: str) -> bool:
     """Whether this header probably holds a secret as it is, and not as a variable."""
-    return _KEY.search(name) is not None and not _VARIABLE.search(value)
+    return OF_SECRETS.search(name) is not None and not _VARIABLE.search(value)
 
 
 def for_workers(target: Target) -> Target:
@@ -198,7 +198,7 @@ def _fill_all(place: str, headers: Mapping[str, str], variables: Variables) -> d
             raise ConfigError(f"{place}.{name}: write ${{{bare[1]}}} with braces; ${bare[1]} would be sent as it is")
     filled: dict[str, str] = variables.fill(place, dict(headers))
     for name, value in filled.items():
-        if _VARIABLE.search(headers[name]) and _KEY.search(name) and _holds_short_key(value):
+        if _VARIABLE.search(headers[name]) and OF_SECRETS.search(name) and _holds_short_key(value):
             raise ConfigError(f"{place}.{name}: the key or password in it {_TOO_SHORT}")
         if "\n" in value or "\r" in value:
             raise ConfigError(f"{place}.{name}: a header's value cannot hold a line break")
