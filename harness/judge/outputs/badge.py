@@ -41,9 +41,9 @@ def _badge(name: str, status: str, detail: str = "") -> str:
   <title>{name}: {verdict}</title>
   <rect width="{left + right}" height="20" rx="3" fill="#444"/>
   <rect x="{left}" width="{right}" height="20" rx="3" fill="{style.badge}"/>
-  <g fill="#fff" font-family="Verdana, DejaVu Sans, sans-serif" font-size="11" lengthAdjust="spacingAndGlyphs">
-    <text x="6" y="14" textLength="{left - 12}">{name}</text>
-    <text x="{left + 6}" y="14" textLength="{right - 12}">{verdict}</text>
+  <g fill="#fff" font-family="Verdana, DejaVu Sans, sans-serif" font-size="11">
+    <text x="6" y="14" textLength="{left - 12}" lengthAdjust="spacingAndGlyphs">{name}</text>
+    <text x="{left + 6}" y="14" textLength="{right - 12}" lengthAdjust="spacingAndGlyphs">{verdict}</text>
   </g>
 </svg>
 """
