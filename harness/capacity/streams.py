@@ -37,10 +37,6 @@ class Batch(NamedTuple):
         counted: Mask = self.counted[place]
         return counted, self.bad[place][counted]
 
-    @classmethod
-    def of_one_limit(cls, bad: Mask, score: Floats) -> "Batch":
-        return cls(bad[None, :], np.ones((1, len(bad)), bool), score)
-
 
 def joined(batches: Sequence[Batch]) -> Batch:
     bad, counted, score = zip(*batches, strict=True)

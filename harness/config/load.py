@@ -57,7 +57,7 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
         config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
     except msgspec.ValidationError as fault:
         raise ConfigError(f"{name}: {_name_network(_explain(str(fault), text), text)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as fault:
+    except (RecursionError, ValueError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
     for problem in checks.faults(config):
         raise ConfigError(f"{name}: {problem}")

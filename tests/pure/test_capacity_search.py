@@ -15,7 +15,7 @@ from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.capacity.visiting import Heard
 from streamgauge.harness.capacity.window import less_open
 from streamgauge.harness.judge.store.rows import VitalSeries
-from tests.support.simulated_capacity import LIMITS, Level, World, search
+from tests.support.simulated_capacity import LIMITS, Level, World, of_one_limit, search
 
 STEEP = World(slope=2000)  # none bad up to the knee, all beyond it
 STRICT = Limit(0.01, ("error_rate < 1%",))
@@ -220,7 +220,7 @@ def test_a_backlog_grows_only_if_it_rises_beyond_chance() -> None:
 def test_an_open_load_is_watched_until_a_load_slightly_too_high_would_show() -> None:
     assert [backlog.watched(wait) for wait in (0.5, 2.0, 30.0, None)] == [10.0, 20.0, 60.0, 60.0]
     visit = Visit(300, LIMITS)
-    good, bad = (Batch.of_one_limit(np.full(140, each), np.full(140, float(each))) for each in (False, True))
+    good, bad = (of_one_limit(np.full(140, each), np.full(140, float(each))) for each in (False, True))
     assert visit.after(good, LIMITS) is None, "130 streams would be enough of them, but not of the time"
     assert visit.after(bad, LIMITS) is None
     assert visit.after(bad, LIMITS) is Outcome.MISSED
@@ -232,7 +232,7 @@ def test_the_way_up_goes_on_after_a_few_good_streams_and_proves_nothing() -> Non
     order = found.next()
     assert order is not None
     visit = Visit(12, LIMITS, order.rigour)
-    assert visit.after(Batch.of_one_limit(np.zeros(46, bool), np.zeros(46)), LIMITS) is Outcome.PASSED
+    assert visit.after(of_one_limit(np.zeros(46, bool), np.zeros(46)), LIMITS) is Outcome.PASSED
     found.visits.append(Visited(order, Outcome.PASSED, visit.counts()))
     assert found.proven is None
 

@@ -15,7 +15,7 @@ import numpy as np
 from streamgauge.harness.capacity.path import Search, Visited
 from streamgauge.harness.capacity.sequential import ROUNDS, Visit
 from streamgauge.harness.capacity.streams import Batch, Limit
-from streamgauge.harness.judge.measure.arrays import Floats
+from streamgauge.harness.judge.measure.arrays import Floats, Mask
 
 SHARE = 0.05
 LIMITS = (Limit(SHARE, ("p95(ttft) < 1s",)),)
@@ -43,7 +43,7 @@ class World:
                 wait = self._waits(rng, before)
                 before = float(wait[-1])
                 limit = NormalDist().inv_cdf(1 - bad)
-                yield Batch.of_one_limit(wait > limit, np.exp(self.spread * (wait - limit)))
+                yield of_one_limit(wait > limit, np.exp(self.spread * (wait - limit)))
 
         return level
 
@@ -55,6 +55,10 @@ class World:
         steps[0] += self.alike * before
         passed_on: Floats = _passed_on(self.alike) @ steps
         return passed_on
+
+
+def of_one_limit(bad: Mask, score: Floats) -> Batch:
+    return Batch(bad[None, :], np.ones((1, len(bad)), bool), score)
 
 
 @cache

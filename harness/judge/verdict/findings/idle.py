@@ -22,7 +22,6 @@ class _Cut:
     hits: int
     of: int
     spread: float  # s, between the middle half of the hits
-    p: float
 
 
 def idle_cut(evidence: Evidence) -> Finding | None:
@@ -81,7 +80,7 @@ def _cut(column: Floats) -> _Cut | None:
             continue
         p = at_least(len(near), int((away <= _AROUND * near_by).sum()), 1 / _AROUND)
         low, high = np.quantile(near, [0.25, 0.75])
-        cut = _Cut(float(np.median(near)), len(near), len(column), float(high - low), p)
+        cut = _Cut(float(np.median(near)), len(near), len(column), float(high - low))
         if p < ALPHA / (2 * len(tried)) and (best is None or cut.hits > best.hits):
             best = cut
     return best

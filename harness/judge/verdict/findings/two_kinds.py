@@ -25,8 +25,6 @@ class _Kinds:
     slow: Mask  # among the streams whose wait is known
     fast_ms: float  # medians
     slow_ms: float
-    between: int
-    expected: int  # the fewest that one kind with its peak between both would have there
 
 
 @dataclass(frozen=True)
@@ -108,12 +106,13 @@ def _kinds(wait: Floats) -> _Kinds | None:
         return None
     third = (high - low) / 3
     between = _within(logs, (low + high) / 2, third)
+    # The fewest that one kind with its peak between both would have there.
     expected = min(_within(logs, low, third), _within(logs, high, third))
     if between > _VALLEY * expected or at_least(expected, expected + between, 0.5) >= ALPHA / 2:
         return None
     slow = np.zeros(n, bool)
     slow[order[cut:]] = True
-    return _Kinds(slow, float(np.exp(low)), float(np.exp(high)), between, expected)
+    return _Kinds(slow, float(np.exp(low)), float(np.exp(high)))
 
 
 def _best_cut(logs: Floats, least: int) -> int | None:
