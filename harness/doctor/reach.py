@@ -35,7 +35,6 @@ class Tls:
 @dataclass(frozen=True)
 class Reach:
     host: str
-    is_name: bool = False  # and not an address
     lookup_ms: float | None = None  # of the name; None: it was not looked up
     fault: str = ""  # why it has no addresses
     addresses: tuple[Address, ...] = ()
@@ -44,21 +43,17 @@ class Reach:
 
 def look(host: str, port: int, *, secure: bool) -> Reach:
     """What the host's name leads to, and who answers there."""
-    is_name = not _is_address(host)
     began = time.monotonic()
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as fault:
-        return Reach(host, is_name, fault=str(fault)[:200])
-    took = (time.monotonic() - began) * 1e3 if is_name else None
-    addresses = tuple(_tried(family, to) for family, to in {(each[0], each[4]): None for each in found[:_MOST]})
-    open_at = next((to for (_, to), seen in zip(_distinct(found), addresses, strict=True) if not seen.why_not), None)
+        return Reach(host, fault=str(fault)[:200])
+    took = (time.monotonic() - began) * 1e3 if not _is_address(host) else None
+    distinct = list({(each[0], each[4]): None for each in found[:_MOST]})
+    addresses = tuple(_tried(family, to) for family, to in distinct)
+    open_at = next((to for (_, to), seen in zip(distinct, addresses, strict=True) if not seen.why_not), None)
     tls = _tls(host, open_at) if secure and open_at is not None else None
-    return Reach(host, is_name, took, addresses=addresses, tls=tls)
-
-
-def _distinct(found: Any) -> list[tuple[int, Any]]:
-    return list({(each[0], each[4]): None for each in found[:_MOST]})
+    return Reach(host, took, addresses=addresses, tls=tls)
 
 
 def _is_address(host: str) -> bool:

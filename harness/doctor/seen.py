@@ -236,13 +236,8 @@ class Seen:
 
     @property
     def words(self) -> str:
-        """The beginning of the body as one line."""
-        return self.excerpt(0)
-
-    def excerpt(self, begin: int, end: int | None = None) -> str:
-        """Bytes of the body as one printable line without secrets."""
-        text = self.body[begin : end if end is not None else begin + 4 * _EXCERPT].decode("utf-8", "replace")
-        return line(self.blotted(text), _EXCERPT)
+        """The beginning of the body as one printable line without secrets."""
+        return line(self.blotted(self.body[: 4 * _EXCERPT].decode("utf-8", "replace")), _EXCERPT)
 
 
 def _splits(probe: Probe, events: tuple[Taken, ...]) -> tuple[float, ...]:

@@ -244,9 +244,9 @@ class Session:
         return Person(site, client)
 
     @contextmanager
-    def person(self, host: str | None = None, target: Target | None = None, **headers: str) -> Iterator[Person]:
+    def person(self, target: Target | None = None, **headers: str) -> Iterator[Person]:
         """Who keeps a connection until the end of the block. The parameters are those of `site`."""
-        site = self.site(host, target, **headers)
+        site = self.site(target=target, **headers)
         client = Counted(site, self)
         try:
             yield Person(site, client)
@@ -259,11 +259,11 @@ class Session:
         person: Person,
         prompt: Prompt | None = None,
         plan: Plan | None = None,
-        road: str | Network = "",
+        road: Network | None = None,
     ) -> Seen | None:
         """None if it may not be asked, or was stopped before anything was tried; then `untried` says why."""
         prompt = prompt or self.prompt()
-        link = road if isinstance(road, Network) else network.find(road or "direct")
+        link = road or network.find("direct")
         probe = self._put(name, person.client, person.site, prompt, plan or Plan(), link) if self._may(name) else None
         if probe is None:
             return None
