@@ -13,6 +13,8 @@ class Exit(IntEnum):
     INCONCLUSIVE = 3  # too few samples to judge, or an invalid run
 
 
+STOPPED = 130  # as a shell has it after Ctrl-C
+
 VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run ended and was judged
 
 

@@ -19,6 +19,7 @@ from streamgauge.harness.doctor.candidates import candidates
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.examination import Case, examine
 from streamgauge.harness.doctor.session import QUESTION
+from streamgauge.harness.exit_codes import STOPPED
 from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs import save
 from streamgauge.harness.judge.outputs.kinds import check_place
@@ -27,7 +28,6 @@ from streamgauge.harness.judge.outputs.rich_text import console_of
 _CONFIG = Path("streamgauge.toml")
 _ALL_KNOWN = "610s"  # longer than every limit of a path that is known
 _LONGEST = 3_600  # s
-_STOPPED = 130  # as a shell has it after Ctrl-C
 
 
 def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> float:
@@ -130,7 +130,7 @@ def command(  # noqa: PLR0913 - click passes each option
         output.document(markdown.render(diagnosis))
     else:
         screen.show(diagnosis, console_of(None))
-    ctx.exit(_STOPPED if diagnosis.evidence.stopped else diagnosis.exit_code)
+    ctx.exit(STOPPED if diagnosis.evidence.stopped else diagnosis.exit_code)
 
 
 def _write(diagnosis: Diagnosis, path: str) -> None:

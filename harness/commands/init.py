@@ -12,11 +12,11 @@ from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.errors import ConfigError
-from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.exit_codes import STOPPED, Exit
 from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.near_miss import listed
-from streamgauge.harness.probe import first_config, saving, screen
+from streamgauge.harness.probe import first_config, keys, saving, screen
 from streamgauge.harness.probe.complete import model_comment
 from streamgauge.harness.probe.recognising import PROTOCOLS, at_no_usual_path, nearness, recognised
 from streamgauge.harness.probe.trying import Result
@@ -24,10 +24,8 @@ from streamgauge.harness.record.observation import Outcome
 
 _FILE = Path("streamgauge.toml")
 _PROTOCOLS = tuple(name for name in get_args(ProtocolName) if name != "custom")  # `custom` needs a table of its own
-_KEY_HEADERS = {"anthropic_messages": "x-api-key: ", "gemini": "x-goog-api-key: "}  # the others send a bearer token
 # All presets are taken; those of a model are too many to ask about.
 _RULES = f"Rules ({', '.join(name for name in PRESETS if ':' not in name)})"
-_STOPPED = 130  # as a shell has it after Ctrl-C
 
 
 class _Given(NamedTuple):
@@ -90,7 +88,7 @@ def command(
     try:
         result = _asked(given, asks=asks)
     except KeyboardInterrupt:
-        ctx.exit(_STOPPED)
+        ctx.exit(STOPPED)
     if result.working is None:
         screen.show(result, console_of(None), every=False)
     if result.working is None and not unproved:
@@ -121,7 +119,7 @@ def _key_header(protocol: str, variable: str) -> str:
             "--key takes the name of a variable of the environment, and there is none of the name given: export it "
             "first"
         )
-    return f"{_KEY_HEADERS.get(protocol, 'authorization: Bearer ')}${{{variable}}}"
+    return keys.header_of(protocol, variable)
 
 
 def _asked(given: _Given, *, asks: bool) -> Result:
@@ -183,5 +181,5 @@ def _write(result: Result, preset: str, *, force: bool) -> None:
 
 def _exit_code(result: Result) -> int:
     if _stopped(result):
-        return _STOPPED
+        return STOPPED
     return Exit.INCONCLUSIVE if result.first.probe.seen.outcome is Outcome.INTERRUPTED else Exit.MISSED

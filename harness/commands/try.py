@@ -14,7 +14,7 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.schema import Config, ProtocolName, Target
 from streamgauge.harness.errors import ConfigError
-from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.exit_codes import STOPPED, Exit
 from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.probe import document, saving, screen
@@ -25,7 +25,6 @@ from streamgauge.harness.record.observation import Outcome
 
 _CLIENTS = ("wire", "httpx", "anthropic")
 _MOST_BYTES = 64 * 2**20  # of --from
-_STOPPED = 130  # as a shell has it after Ctrl-C
 
 
 @click.command(name="try")
@@ -85,7 +84,7 @@ def command(  # noqa: PLR0913 - click passes each option
     try:
         result = _result(host, source, target, client, question)
     except KeyboardInterrupt:  # before or after the question
-        ctx.exit(_STOPPED)
+        ctx.exit(STOPPED)
     if raw is not None:
         saving.write(raw, result.first.probe.body, new=True)
     if shown["as_json"]:
@@ -128,7 +127,7 @@ def _save(path: Path, result: Result, config: Config, *, force: bool) -> bool:
 
 def _exit_code(result: Result, *, saved: bool) -> int:
     if any(made.probe.stopped for made in (result.first, *result.again)):
-        return _STOPPED
+        return STOPPED
     if result.first.probe.seen.outcome is Outcome.INTERRUPTED:
         return Exit.INCONCLUSIVE
     return Exit.MET if result.first.completed or saved else Exit.MISSED

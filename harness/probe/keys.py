@@ -45,6 +45,12 @@ _CHALLENGE = re.compile(r'name="?([\w-]+)"?,? *type="?header', re.IGNORECASE)
 _SIGNED = re.compile("missing authentication token|x-amz-|sigv4|security token included", re.IGNORECASE)
 
 
+def header_of(protocol: str, variable: str) -> str:
+    """How a server of this protocol usually gets the key in this variable of the environment, as `name: value`."""
+    name = _BY_PROTOCOL.get(protocol, "authorization")
+    return f"{name}: {_HEADERS[name].replace('API_KEY', variable)}"
+
+
 def about_keys(probe: Probe) -> bool:
     """Whether the server's words are about a key, whatever its status says."""
     return bool(_ABOUT_KEYS.search(probe.words))

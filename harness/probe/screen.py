@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from itertools import groupby, pairwise
 from statistics import median
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.judge.outputs.rich_text import Console, Table, safe, status, table_of
 from streamgauge.harness.judge.wording import shortened
@@ -220,10 +221,6 @@ def _again(result: Result, console: Console, *, every: bool) -> None:
     for each in last.advice[:2]:
         console.print(safe(each.says))
         _print_lines(each.lines, console)
-
-
-def some(n: int, singular: str) -> str:
-    return f"{n:,} {singular if n == 1 else singular + 's'}"
 
 
 def _in_vain(result: Result, console: Console) -> None:
