@@ -41,7 +41,6 @@ class Judged(NamedTuple):
     """What a round did."""
 
     probes: int  # that it read
-    evaluated: int  # the last minute that has been evaluated
     unread: Sequence[str]  # why rows were left out, a sentence each
     alerts: Sequence[Alert]  # that it queued
     more: bool = False  # whether more probes may be waiting
@@ -77,10 +76,8 @@ class Judge:
             self._watch = None  # the clock was set back, or far forward: go on from now
             for ended in self._ended.values():
                 ended.clear()
-        if self._watch is None or self._is_due(self._watch, now):
-            found = self._written(now)
-        else:
-            found = Judged(0, self._watch.evaluated, (), ())
+        due = self._watch is None or self._is_due(self._watch, now)
+        found = self._written(now) if due else Judged(0, (), ())
         if found.more:
             return found
         silent = [target for target in self._ended if self._late(target, now, self._began)]
@@ -113,7 +110,7 @@ class Judge:
         self._cursor, self._written_at = latest.last, now
         news, self._news = self._news, []
         probes = sum(len(each.streams) for each in latest.new)
-        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more, news=news)
+        return Judged(probes, latest.unread, watch.take_alerts(), latest.more, news=news)
 
     def _in_time(self, now: float) -> bool:
         return not any(self._late(target, now, 0.0) for target in self._ended)

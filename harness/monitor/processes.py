@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from hashlib import sha256
 from math import ceil
 
@@ -49,8 +48,4 @@ def _prober(config: Config, target: MonitorTarget, config_path: str, db: str) ->
         "users": min(ceil(timeouts) + 1, _MOST_USERS),
         "line": target.name,
     }
-    return Part(prober_of(target.name), programs.locust_command(scenario, *programs.HEADLESS, *_options(options)))
-
-
-def _options(options: dict[str, object]) -> Iterable[str]:
-    return locust_options(options)
+    return Part(prober_of(target.name), programs.locust_command(scenario, *programs.HEADLESS, *locust_options(options)))

@@ -38,6 +38,6 @@ class Service:
         now = time.monotonic()
         if self._alive_at is None:
             systemd.notify(systemd.READY)
-        if self._alive_at is None or (self._alive_every is not None and now - self._alive_at >= self._alive_every / 2):
+        if self._alive_at is None or (self._alive_every is not None and now - self._alive_at >= self._alive_every):
             self._alive_at = now
             systemd.notify(systemd.ALIVE)

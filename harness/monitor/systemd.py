@@ -28,8 +28,11 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_every(environ: Mapping[str, str] = os.environ) -> float | None:
-    """How often to send ALIVE, in seconds: twice as often as WatchdogSec asks. None: nobody watches this process."""
+    """How often to send ALIVE, in seconds: four times in WatchdogSec, since it waits for a line of the judge.
+
+    None: nobody watches this process.
+    """
     microseconds, process = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(os.getpid()))
     if not microseconds.isdecimal() or int(microseconds) == 0 or process != str(os.getpid()):
         return None
-    return int(microseconds) / 2e6
+    return int(microseconds) / 4e6

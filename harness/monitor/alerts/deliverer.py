@@ -32,13 +32,13 @@ Tell = Callable[[str], None]
 class Deliverer:
     """The threads. `tell` is called from them with a line about each failure, and never with a secret."""
 
-    def __init__(self, path: Path, filled: Filled, tell: Tell, clock: Clock = time.time) -> None:
+    def __init__(self, path: Path, filled: Filled, tell: Tell) -> None:
         self._stopping = threading.Event()
         self._woken = [threading.Event() for _ in filled.receivers]
         self._threads = [
             threading.Thread(
                 target=self._deliver,
-                args=(path, Delivery(table, filled.redaction, tell, clock), woken),
+                args=(path, Delivery(table, filled.redaction, tell, time.time), woken),
                 name=f"alerts to {table.called}",
                 daemon=True,
             )

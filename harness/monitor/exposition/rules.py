@@ -37,7 +37,7 @@ def of_targets(levels: Sequence[Level]) -> list[OfTarget]:
     return [OfTarget(name, *both[text]) for text, name in names(both).items()]
 
 
-def prometheus(levels: Sequence[Level], job: str = SERVICE) -> dict[str, Any]:
+def prometheus(levels: Sequence[Level]) -> dict[str, Any]:
     """Alerts by several windows and burn rates, as the monitor's own, and one for a monitor that is gone."""
     named = names(level.name for level in levels)
     groups = [
@@ -47,7 +47,7 @@ def prometheus(levels: Sequence[Level], job: str = SERVICE) -> dict[str, Any]:
     ]
     gone = {
         "alert": "StreamgaugeMonitorDown",
-        "expr": f"absent(up{{job={quoted(job)}}} == 1) or time() - streamgauge_judged_timestamp_seconds > 600",
+        "expr": f"absent(up{{job={quoted(SERVICE)}}} == 1) or time() - streamgauge_judged_timestamp_seconds > 600",
         "for": "5m",
         "labels": {"severity": "page"},
         "annotations": {"summary": "streamgauge's monitor does not judge probes any more"},
