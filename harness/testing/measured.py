@@ -168,8 +168,6 @@ class Measured(float):
         figure = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
         return f"{self._subject.text} = {figure}"
 
-    __hash__ = float.__hash__
-
 
 def _rule(subject: Subject, where: Where, op: str, limit: float) -> Rule:
     return Rule(Sla(rule=f"{subject.text} {op} {limit:g}", where=where), subject, op, limit)

@@ -18,13 +18,12 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.command import PATIENCE
+from tests.support.command import PATIENCE, REPOSITORY
 from tests.support.forking import FIRST
 from tests.support.forks import Forked, forks
 from tests.support.late import Late
 
 _main = Late("streamgauge.reference_server.__main__")
-_REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def reference_server(*args: str, environment: Mapping[str, str] | None = None) -
         listening, output = os.pipe()
         with open(listening) as told:  # noqa: PTH123 - a descriptor
             around = {**({FIRST: "2"} if FIRST in os.environ else {}), **(environment or {})}
-            process = Forked(forks("server").order(words, (output, 2), _REPOSITORY, around))
+            process = Forked(forks("server").order(words, (output, 2), REPOSITORY, around))
             os.close(output)
             try:
                 line = told.readline()
