@@ -65,7 +65,7 @@ def two_kinds(evidence: Evidence) -> Finding | None:
         change = "Compare a slow stream with a fast one in the server’s log, by request id: another route, a retry?"
         advice = "Two kinds of streams are mixed: compare a slow one with a fast one in the server’s log"
         return _finding(numbers, advice, "nothing that was recorded tells which", change, Certainty.LIKELY)
-    what = f"{best.key} {quoted(best.value)}" if best.value else f"one side of the {best.key}"
+    what = f"{best.key} {quoted(best.value)}" if best.value else f"the slow kind’s side of the {best.key}"
     numbers = (
         *numbers,
         Number(f"{what} among the slow", best.in_slow, "ratio"),
