@@ -63,7 +63,7 @@ class Tally:
         return whole
 
     def counted(self) -> Counted:
-        """It may be asked for again, at no cost, until more is added."""
+        """All that was added so far. Asked again, it counts nothing anew, but looks through the whole table."""
         if self._pending_count and self._table is None:
             pending = np.unique(np.concatenate(self._pending), return_counts=True)
             self._pending, self._pending_count = [], 0
