@@ -135,5 +135,6 @@ def command(  # noqa: PLR0913 - click passes each option
 
 def _write(diagnosis: Diagnosis, path: str) -> None:
     from streamgauge.harness.doctor import page  # noqa: PLC0415 - plotly takes 0.1 s
+    from streamgauge.reports.html import finished  # noqa: PLC0415
 
-    save(page.render(diagnosis), path)
+    save(finished(page.render(diagnosis)), path)
