@@ -79,8 +79,8 @@ OPTIONS = {
             command="--warm-up",
             locust="--gauge-warm-up",
             metavar="TIME",
-            help="The first time of the run, such as 30s, in place of the config's: its streams are stored, and are in "
-            "no figure. 0s for none.",
+            help="The first part of the run, such as 30s, in place of the config's: its streams are stored, and count "
+            "in no figure. 0s for none.",
         ),
         Option(
             name="processes",
