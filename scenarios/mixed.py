@@ -1,7 +1,7 @@
 """A population like the one outside: does the SLA hold for all the people who are there?
 
-Most read at home, many are on phones, some leave in the middle. Of twelve users six read patiently on wifi, two on a
-good phone link, two on slow 4G, one presses stop, and one closes the tab. It is the scenario of `streamgauge demo`.
+Most read at home, many are on phones, some leave in the middle; the default scenario. Of twelve users six read
+patiently on wifi, two on a good phone link, two on slow 4G, one presses stop, and one closes the tab.
 """
 
 from streamgauge.scenario import StreamUser, between, task
