@@ -252,24 +252,24 @@ def by_day(days: Sequence[Day], counted: str) -> Panel:
         (
             day.date,
             *(f"{day.counts[place]:,}" for place in places),
-            f"{day.failed:,}",
+            f"{day.never:,}",
             figure_or_never(day.p50, "ms"),
             figure_or_never(day.p95, "ms"),
         )
         for day in days
     ]
-    columns = ("day", *(f">{_bucket(place)}" for place in places), ">failed", ">P50", ">P95")
+    columns = ("day", *(f">{_bucket(place)}" for place in places), ">never", ">P50", ">P95")
     return Panel(
         name="days",
         title="By day",
         lead=f"TTFT of all {counted} of a day (UTC). "
         f"The stronger the colour, the larger its share of that day’s {counted}.",
-        charts=tuple(_charts(days)),
+        charts=tuple(_charts(days, counted)),
         tables=(Table(f"{counted.capitalize()} by TTFT", columns, rows),),
     )
 
 
-def _charts(days: Sequence[Day]) -> Iterator[Chart]:
+def _charts(days: Sequence[Day], counted: str) -> Iterator[Chart]:
     columns = _joined(days)
     names = [name for name, _, _ in columns]
     if any(counts.any() for _, counts, _ in columns):
@@ -293,13 +293,13 @@ def _charts(days: Sequence[Day]) -> Iterator[Chart]:
             height=380,
             wide=True,
         )  # fmt: skip
-    if any(failed for _, _, failed in columns):
-        shares = [100 * failed / max(1, int(counts.sum()) + failed) for _, counts, failed in columns]
+    if any(never for _, _, never in columns):
+        shares = [100 * never / max(1, int(counts.sum()) + never) for _, counts, never in columns]
         bars = go.Bar(
-            x=names, y=shares, marker={"color": "var(--bad)"}, hovertemplate="%{x}: %{y:.2f} % failed<extra></extra>",
+            x=names, y=shares, marker={"color": "var(--bad)"}, hovertemplate="%{x}: %{y:.2f} % never<extra></extra>",
         )  # fmt: skip
         yield Chart(
-            "What share of the streams failed, day by day?",
+            f"What share of the {counted} failed, or was left before the first token, day by day?",
             plot([bars], xaxis=_axis_of_days(names),
                  yaxis={"title": {"text": "%"}, "rangemode": "tozero"}),
             height=180,
@@ -325,16 +325,16 @@ def _log_axis(columns: Sequence[tuple[str, Integers, int]]) -> dict[str, object]
 
 
 def _joined(days: Sequence[Day]) -> list[tuple[str, Integers, int]]:
-    """(name, streams by FINE_MS, failed streams) of each day; of each week or month if there are very many."""
+    """(name, streams by FINE_MS, streams without one) of each day; of each week or month if there are very many."""
     found: list[tuple[str, Integers, int]] = []
     for name_of in (lambda day: day.date, _week, lambda day: f"{day.date[:7]}"):
         found = []
         for day in days:
             name, counts = name_of(day), np.array(day.fine, np.int64)
             if found and found[-1][0] == name:
-                found[-1] = (name, found[-1][1] + counts, found[-1][2] + day.failed)
+                found[-1] = (name, found[-1][1] + counts, found[-1][2] + day.never)
             else:
-                found.append((name, counts, day.failed))
+                found.append((name, counts, day.never))
         if len(found) <= _MOST_COLUMNS:
             return found
     return found[-_MOST_COLUMNS:]

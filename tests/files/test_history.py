@@ -99,7 +99,7 @@ def test_a_history_has_only_runs_of_the_same_work_with_their_baselines(database:
 def test_each_day_has_its_streams_by_their_ttft(database: Path) -> None:
     days = read(database).days
     assert [day.date for day in days] == ["2026-11-23", "2026-11-24", "2026-11-25"]
-    assert [day.failed for day in days] == [20, 0, 0]
+    assert [day.never for day in days] == [20, 0, 0]
     assert [sum(day.counts) for day in days] == [320, 320, 320]
     over_500_ms = [sum(day.counts[3:]) for day in days]
     assert over_500_ms[0] == 0
@@ -131,7 +131,7 @@ def test_a_day_counts_the_streams_of_the_ttft_and_no_others(tmp_path: Path) -> N
         add(store, 0, streams)
         found = history.read(store)
     (point,), (day,) = found.points, found.days
-    assert (sum(day.counts), day.failed) == (10, 11)
+    assert (sum(day.counts), day.never) == (10, 11)
     assert (point.failed, point.p50, point.p95) == (11, math.inf, math.inf)
     assert (day.p50, day.p95) == (math.inf, math.inf)
 

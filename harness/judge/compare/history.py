@@ -34,7 +34,7 @@ class Point:
 
     run: Run
     streams: int
-    failed: int  # streams that count in the TTFT and never had one
+    failed: int  # streams that are +∞ in the gated `ttft`: they failed, or were left before the first token
     p50: float | None  # with failed streams as +∞
     p95: float | None  # with failed streams as +∞
     interval: Interval  # of the p95
@@ -55,9 +55,9 @@ class Point:
 class Day:
     date: str  # UTC
     counts: tuple[int, ...]  # streams by their TTFT: up to each of EDGES_MS, then above
-    failed: int  # streams that count in the TTFT and never had one
+    never: int  # the same of the streams of the day
     fine: tuple[int, ...]  # the same as counts, by FINE_MS
-    p50: float | None  # with failed streams as +∞; within 0.6 %
+    p50: float | None  # with those streams as +∞; within 0.6 %
     p95: float | None
 
 
