@@ -53,7 +53,7 @@ def _judged(judgement: Judgement, load: str, alike: list[Verdict]) -> str:
 def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     # Streams that failed make many figures infinite. What failed is the reason, and those figures are not.
     is_infinite = any(verdict.observed == math.inf for verdict in alike)
-    reasons = OF_FAILURES | OF_ONE_KIND if is_infinite else frozenset[str]()
+    reasons = OF_FAILURES | OF_ONE_KIND.keys() if is_infinite else frozenset[str]()
     ranked = sorted(alike, key=lambda each: (each.figure in reasons, _used(each)), reverse=True)
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
     rest = f"{_subject(others[0])} is" if len(others) == 1 else f"the other {len(others)} rules are"

@@ -23,7 +23,7 @@ def draw(run: Material) -> Picture | None:
     if run.judgement.verdict != "missed":
         return None
     missed = {each.figure for each in run.judgement.verdicts if each.status is RuleStatus.MISSED}
-    if run.timeline.failed and missed & (OF_FAILURES | OF_ONE_KIND):
+    if run.timeline.failed and missed & (OF_FAILURES | OF_ONE_KIND.keys()):
         return _bars(run, _FAILED, _failed(run))
     if missed <= _STALLS and any(finding.id in _ON_THE_WIRE for finding in run.judgement.findings):
         return _bars(run, _STILL, _still(run))

@@ -85,6 +85,20 @@ def test_a_rule_about_one_kind_of_failure_does_not_say_how_many_streams_may_fail
     assert result.reason.startswith("400 of 400 streams failed, and no rule says how many may")
 
 
+@pytest.mark.parametrize(
+    ("rate", "outcome"),
+    [("empty_rate", Outcome.EMPTY), ("timeout_rate", Outcome.TIMED_OUT), ("truncation_rate", Outcome.TRUNCATED)],
+)
+def test_a_rule_about_one_kind_of_failure_says_how_many_of_that_kind_may_fail(
+    tmp_path: Path, rate: str, outcome: Outcome
+) -> None:
+    streams = [*(observation((), outcome=outcome) for _ in range(30)), *ttfts([100] * 370)]
+    assert judged(tmp_path / "one.db", streams, "p50(ttft) < 1s", f"{rate} < 20%").verdict is RunVerdict.MET
+    refused = [observation((), outcome=Outcome.REFUSED) for _ in range(30)]
+    result = judged(tmp_path / "two.db", [*streams, *refused], "p50(ttft) < 1s", f"{rate} < 20%")
+    assert result.reason.startswith("30 of 430 streams failed, and no rule says how many may")
+
+
 def test_an_empty_answer_is_never_within_a_limit(tmp_path: Path) -> None:
     """Half of the answers are empty, at once: nothing may look faster for it."""
     streams = [each for _ in range(50) for each in (empty(), *ttfts([900]))]

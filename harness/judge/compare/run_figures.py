@@ -6,7 +6,7 @@ from typing import NamedTuple
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.measurements import Measurements
-from streamgauge.harness.judge.measure.rates import OF_FAILURES, RATES
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, is_search, judge, unjudged_failures
 from streamgauge.harness.judge.verdict.sla import RuleStatus
@@ -62,9 +62,8 @@ def not_good(judged: Judgement) -> str | None:
     missed = next((verdict for verdict in gating if verdict.status is RuleStatus.MISSED), None)
     if missed is not None:
         return f"it missed {missed.rule}: {missed.reason}"
-    if any(verdict.figure in OF_FAILURES and verdict.status is RuleStatus.MET for verdict in gating):
-        return None  # the team's own rules say how many may fail
-    return unjudged_failures(judged.totals, []) or None
+    met = [verdict for verdict in gating if verdict.status is RuleStatus.MET]
+    return unjudged_failures(judged.totals, met) or None
 
 
 def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:

@@ -12,7 +12,11 @@ from streamgauge.harness.record.vitals import Vital
 SERVER_STOPPED = "server_stopped_ms"  # a sum of the whole run: ms from the end of the last stream to an idle server
 CARRIED = "carried_chunks"  # a sum of the whole run: chunks that streams of the warm-up received after its end
 OF_FAILURES = frozenset({"error_rate", "completion_rate", "goodput"})  # a failure of any kind makes each worse
-OF_ONE_KIND = frozenset({"truncation_rate", "empty_rate", "timeout_rate"})  # only failures of that kind make it worse
+OF_ONE_KIND = {  # only failures of that kind make it worse
+    "truncation_rate": Outcome.TRUNCATED,
+    "empty_rate": Outcome.EMPTY,
+    "timeout_rate": Outcome.TIMED_OUT,
+}
 _COVERED = 0.98  # of what the streams received: a counter that grew by less did not count all of their answers
 
 

@@ -22,7 +22,7 @@ from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
-from streamgauge.harness.judge.measure.rates import CARRIED, OF_FAILURES, RATES, SERVER_STOPPED, Figure
+from streamgauge.harness.judge.measure.rates import CARRIED, OF_FAILURES, OF_ONE_KIND, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import FEWEST_BESIDE, Run, Store, Streams, decoded_ahead, measured_streams
 from streamgauge.harness.judge.verdict import sla
@@ -261,9 +261,10 @@ def of_one_load(store: Store, run_id: str | None) -> Run:
 
 
 def unjudged_failures(totals: Totals, verdicts: Sequence[Verdict]) -> str:
-    """How many streams failed, if that is clearly too many to say nothing of; "" if not, or if a rule is about it."""
-    failed = totals.count(*FAILURES)
-    if failed <= MOST_FAILED * totals.ended or any(verdict.figure in OF_FAILURES for verdict in verdicts):
+    """How many streams failed as no rule is about, if that is clearly too many to say nothing of; otherwise ""."""
+    about = {verdict.figure for verdict in verdicts}
+    failed = totals.count(*FAILURES - {outcome for rate, outcome in OF_ONE_KIND.items() if rate in about})
+    if failed <= MOST_FAILED * totals.ended or about & OF_FAILURES:
         return ""
     return (
         f"{failed:,} of {some(totals.ended, 'stream')} failed, and no rule says how many may: "

@@ -79,13 +79,13 @@ _EXPLAINS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("queueing", "two_kinds", "cold_connections", "cache_misses"), _WAITED),
     **dict.fromkeys(("throughput_limit", "saturation", "buffered"), _WAITED | _STOOD_STILL),
     **dict.fromkeys(("server_paused", "lone_stalls", "link_stalls"), _STOOD_STILL),
-    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES | OF_ONE_KIND),
+    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES | OF_ONE_KIND.keys()),
 }
 
 # What to do about a missed rule that no finding explains, by the figures of rules.
 _NEXT: Sequence[tuple[frozenset[str], str]] = (
     (
-        OF_FAILURES | OF_ONE_KIND,
+        OF_FAILURES | OF_ONE_KIND.keys(),
         "nothing found explains the failures: read their messages, and the server’s log at that time",
     ),
     (
