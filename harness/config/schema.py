@@ -262,7 +262,7 @@ class Load(Closed, frozen=True):
 
     arrivals: str | None = None  # "constant", "poisson" or "file:PATH"; None: a closed load, Locust's users as they are
     rate: float | None = None  # arrivals a second; not with a file
-    # Streams due in the first time of the load are stored, and are in no figure. None or 0: there is no such time.
+    # Streams due in this first part of the load are stored, but count in no figure. None or 0: there is no such part.
     warm_up: Duration | None = None
 
 

@@ -334,7 +334,7 @@ def test_few_equal_samples_show_no_mean(tmp_path: Path, n: int, status: str) -> 
 
 
 def test_a_long_run_of_few_streams_has_few_windows(tmp_path: Path) -> None:
-    """A window of 1 ms begins every 0.2 ms: a run that took 292 years, as a damaged row says, has 10¹⁶ of them."""
+    """A window of 1 ms begins every 0.2 ms: a run that took 292 years, as a damaged row says, has 5·10¹³ of them."""
     rule = Sla(rule="max(ttft) < 1s", lasting=Duration.parse("1ms"))
     with new_store(tmp_path / "one.db") as store:
         store.start_run(a_run())
