@@ -48,14 +48,14 @@ class Picker:
     def take(self, streams: Streams) -> None:
         number = streams.number
         ttft = (number["first_content_at"] - number["due_at"]) / 1e6
-        ttft[streams.resumed] = np.nan  # the beginning of the answer is in another stream
-        self._slowest.add(streams.id, ttft)
         in_vain = np.isnan(ttft) & ~streams.resumed & streams.ended_as({Outcome.CANCELLED, Outcome.INTERRUPTED})
         self._in_vain.add(streams.id, np.where(in_vain, number["ended_at"] - number["due_at"], np.nan))
+        # The beginning of a resumed answer is in another stream, and an answer in one piece has no first token.
+        ttft[streams.resumed | ~streams.streamed] = np.nan
+        self._slowest.add(streams.id, ttft)
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
-        whole = streams.ended_as({Outcome.COMPLETED}) & streams.streamed
         self._ids.append(streams.id)
-        self._ttft.append(np.where(whole, ttft, np.nan))
+        self._ttft.append(np.where(streams.ended_as({Outcome.COMPLETED}), ttft, np.nan))
         self._take_failed(streams)
 
     def _take_failed(self, streams: Streams) -> None:

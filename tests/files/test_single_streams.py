@@ -80,11 +80,12 @@ def test_a_row_says_the_time_for_which_it_was_chosen(tmp_path: Path) -> None:
 
 def test_who_left_without_a_first_token_is_shown_with_how_long_it_waited(tmp_path: Path) -> None:
     left = [empty(Outcome.CANCELLED, ended=ms) for ms in (4_000, 9_000)] + [empty(Outcome.INTERRUPTED, ended=6_000)]
+    left.append(empty(Outcome.CANCELLED, ended=7_000, answer="whole"))  # is counted as left before the first token, too
     others = [observation(outcome=Outcome.CANCELLED), empty(Outcome.REFUSED, ended=30_000, http_status=503)]
     html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 200)), *left, *others])
     begin = html.index("<h3>The longest waits for a first token that never came</h3>")
     rows = html[begin : html.index("<h3>", begin + 1)]
-    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 9 s", "waited 6 s", "waited 4 s"]
+    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 9 s", "waited 7 s", "waited 6 s", "waited 4 s"]
 
 
 def test_a_reader_of_half_an_answer_waits_until_it_is_cut_off(tmp_path: Path) -> None:
