@@ -1,11 +1,11 @@
 """The streams that the page shows one by one: those that waited longest at first or later, the failed, two typical."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.reader_model import STALL_US
 from streamgauge.harness.judge.store import Store, StreamInFull, Streams, stream_in_full
@@ -34,11 +34,12 @@ class Group(NamedTuple):
 
 
 class Picker:
-    """Sees every batch of a run's streams once, and remembers a few ids. Its memory: 16 bytes a stream."""
+    """Sees every batch of a run's streams once, and remembers a few ids. Its memory: at most 16 bytes a stream."""
 
     def __init__(self) -> None:
-        self._ids: list[Integers] = []
-        self._ttft: list[Floats] = []  # ms, of completed and streamed answers; NaN for all others
+        self._ids: list[Integers] = []  # of complete answers with a TTFT
+        self._ttft: list[Floats] = []  # theirs, ms
+        self._ttft_of_others: list[Floats] = []  # of streams that broke off, or were left, after the first token
         self._slowest = _Top()
         self._in_vain = _Top()
         self._stalled = _Top()
@@ -54,8 +55,10 @@ class Picker:
         ttft[streams.resumed | ~streams.streamed] = np.nan
         self._slowest.add(streams.id, ttft)
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
-        self._ids.append(streams.id)
-        self._ttft.append(np.where(streams.ended_as({Outcome.COMPLETED}), ttft, np.nan))
+        known, complete = ~np.isnan(ttft), streams.ended_as({Outcome.COMPLETED})
+        self._ids.append(streams.id[known & complete])
+        self._ttft.append(ttft[known & complete])
+        self._ttft_of_others.append(ttft[known & ~complete])
         self._take_failed(streams)
 
     def _take_failed(self, streams: Streams) -> None:
@@ -85,13 +88,15 @@ class Picker:
         return typical[:1]
 
     def _typical(self) -> Iterator[Chosen]:
+        """The complete answers whose TTFT is nearest to that of the figures, which count all streams with a TTFT."""
         ids, ttft = (np.concatenate(parts or [np.zeros(0)]) for parts in (self._ids, self._ttft))
-        known = np.flatnonzero(~np.isnan(ttft))
-        order = known[np.argsort(ttft[known], kind="stable")]
-        if len(order):
-            for name, q in _TYPICAL.items():
-                rank = max(1, math.ceil(q * len(order) - 1e-9))  # as in statistics.quantile
-                yield Chosen(name, [int(ids[order[rank - 1]])], replayed=True)
+        every = np.sort(np.concatenate([ttft, *self._ttft_of_others]))
+        if not len(ids):
+            return
+        for name, q in _TYPICAL.items():
+            figure = statistics.quantile(every, np.ones(len(every), np.int64), q)
+            assert figure is not None
+            yield Chosen(name, [int(ids[np.argmin(np.abs(ttft - figure))])], replayed=True)
 
 
 class _Top:

@@ -45,11 +45,31 @@ def test_the_slowest_the_failed_and_two_typical_streams_are_shown(tmp_path: Path
 
 @pytest.mark.parametrize("n", [1, 2, 20, 100])
 def test_the_typical_and_the_slow_stream_are_those_of_the_figures(tmp_path: Path, n: int) -> None:
-    with Store.open(database(tmp_path / "run.db", ttfts(range(100, 100 + n)))) as store:
+    assert_of_the_figures(tmp_path / "run.db", ttfts(range(100, 100 + n)))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.RESET])
+def test_they_are_complete_answers_though_the_figures_count_others(tmp_path: Path, outcome: Outcome) -> None:
+    broken = ttfts([*range(300, 330), *[400] * 5], outcome=outcome)
+    assert_of_the_figures(tmp_path / "run.db", [*ttfts(range(100, 500)), *broken, empty(outcome)])
+
+
+def assert_of_the_figures(path: Path, streams: list[StreamObservation]) -> None:
+    with Store.open(database(path, streams)) as store:
         run = gather(store)
     (typical,), (slow,) = (group.streams for group in run.streams if "of TTFT" in group.name)
     figures = run.judgement.metrics["ttft"].quantiles
     assert (first_token(typical), first_token(slow)) == (figures.p50, figures.p95)
+    assert {typical.outcome, slow.outcome} == {Outcome.COMPLETED}
+
+
+def test_where_no_complete_answer_is_at_the_figure_the_nearest_one_is_shown(tmp_path: Path) -> None:
+    left = ttfts([2_000] * 20, outcome=Outcome.CANCELLED)
+    shown = groups(tmp_path / "run.db", [*ttfts([100, 110, 1_800, 2_300]), *left])
+    assert first_token(shown["Typical: at the P50 of TTFT"][0]) == 1_800
+    assert first_token(shown["The slowest first tokens"][0]) == 2_300
+    only_left = groups(tmp_path / "left.db", left)
+    assert [name for name in only_left if "of TTFT" in name] == []
 
 
 def test_who_waited_longest_in_mid_answer_comes_first(tmp_path: Path) -> None:
@@ -85,7 +105,12 @@ def test_who_left_without_a_first_token_is_shown_with_how_long_it_waited(tmp_pat
     html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 200)), *left, *others])
     begin = html.index("<h3>The longest waits for a first token that never came</h3>")
     rows = html[begin : html.index("<h3>", begin + 1)]
-    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == ["waited 9 s", "waited 7 s", "waited 6 s", "waited 4 s"]
+    assert re.findall(r'<span class="told"><b>([^<]+)</b>', rows) == [
+        "waited 9 s",
+        "waited 7 s",
+        "waited 6 s",
+        "waited 4 s",
+    ]
 
 
 def test_a_reader_of_half_an_answer_waits_until_it_is_cut_off(tmp_path: Path) -> None:
