@@ -1,5 +1,6 @@
 """Rules with `abort`: when a run that goes on has missed one."""
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Reader, Sla
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.measure.windows import Windows
+from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import rules
 from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.judge.verdict.judgement import judge
@@ -87,3 +89,49 @@ def test_a_rule_with_for_must_last_here_too(store: Store) -> None:
     missed = watched.check(store, "run-1", 22 * SECOND)
     assert missed is not None
     assert missed.reason == "missed all the time from 0 s to 5 s: the whole interval is beyond the limit of 500 ms"
+
+
+def read(store: Store, seconds: Sequence[float]) -> Streams:
+    """Streams due at these seconds, after they were stored."""
+    before = store.count("run-1")
+    store.append("run-1", good(seconds))
+    (batch,) = store.streams("run-1", after=before)
+    return batch
+
+
+def starts(windows: Windows, until: float) -> list[float]:
+    return [window.start for window in windows.until(until)]
+
+
+def test_a_stream_that_is_counted_late_opens_its_settled_windows_again(store: Store) -> None:
+    windows = Windows(5 * SECOND, [], Reader(), {"ttft"})
+    windows.take(read(store, range(20)))
+    assert starts(windows, 10) == [0, 1, 2, 3, 4, 5]
+    windows.settle(10)
+    assert starts(windows, 12) == [6, 7]
+    windows.take(read(store, [1.5, 8]))
+    assert starts(windows, 12) == [0, 1, 4, 5, 6, 7]
+    windows.settle(12)
+    assert starts(windows, 8) == []
+    assert starts(windows, 40) == list(range(8, 20))
+
+
+def test_windows_begin_at_the_end_of_the_warm_up(store: Store) -> None:
+    windows = Windows(5 * SECOND, [], Reader(), {"ttft"}, begins=3)
+    windows.take(read(store, [0, 1, 2, 4, 20]))
+    assert starts(windows, 10) == [3, 4]
+
+
+def test_a_check_does_not_touch_the_windows_that_are_settled(store: Store) -> None:
+    """A check is made each second, in the process that reads the streams, and a run may go on for days."""
+    windows = Windows(1 * SECOND, [], Reader(), {"ttft"})
+    windows.take(read(store, [at / 5 for at in range(1_500)]))
+    windows.settle(290)
+    tracemalloc.start()
+    try:
+        assert starts(windows, 290) == []
+        windows.settle(290)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20_000, "bytes; a set of all 1,450 windows takes over 100,000"

@@ -36,7 +36,9 @@ class Windows:
         self._reader = reader
         self._metrics = metrics
         self._slices: dict[int, Measurements] = {}
-        self._settled: set[int] = set()  # windows, each by its first slice
+        # Windows with a stream that are not settled, each by its first slice. Others are never listed: a long run can
+        # have millions of them, and rules with `abort` ask each second.
+        self._open: set[int] = set()
 
     def take(self, streams: Streams) -> None:
         due = streams.number["due_at"] - self._begins * 1e9
@@ -44,7 +46,7 @@ class Windows:
         for one in np.unique(place).tolist():
             mine = self._slices.setdefault(one, self._measurements())
             mine.take(streams.select(np.flatnonzero(place == one)))
-            self._settled.difference_update(range(one - SLICES + 1, one + 1))
+            self._open.update(range(max(0, one - SLICES + 1), one + 1))
 
     def until(self, seconds: float) -> Iterator[Window]:
         """The windows in which a stream was due and that had ended after this many seconds, without the settled ones.
@@ -52,19 +54,18 @@ class Windows:
         In order of time.
         """
         step, empty = self.seconds / SLICES, self._measurements()
-        for first in sorted(self._ended(seconds) - self._settled):
+        for first in sorted(self._ended(seconds)):
             slices = [self._slices.get(place, empty) for place in range(first, first + SLICES)]
             yield Window(self._begins + first * step, Measurements.joined(slices), slices)
 
     def settle(self, seconds: float) -> None:
         """From now on leave out the windows that had ended by then, until a stream is added that was due in one."""
-        self._settled.update(self._ended(seconds))
+        self._open -= self._ended(seconds)
 
     def _ended(self, seconds: float) -> set[int]:
-        """The windows with a stream, each by its first slice: a long run has millions of short ones without any."""
+        """The open windows that had ended by then."""
         first_unfinished = int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
-        with_streams = {place - before for place in self._slices for before in range(SLICES)}
-        return {first for first in with_streams if 0 <= first < first_unfinished}
+        return {first for first in self._open if first < first_unfinished}
 
     def _measurements(self) -> Measurements:
         return Measurements(self._labels, self._reader, self._metrics)
