@@ -51,7 +51,10 @@ class Writer:
     def __init__(
         self, store: Store, run_id: str, give_up: Callable[[str], None], patience: Patience | None = None
     ) -> None:
-        """`give_up` is called with the reason, once, when nothing could be stored for too long."""
+        """`give_up` is called with the reason, once, when nothing could be stored for too long.
+
+        Until the first `put`, nothing runs: a run that cannot begin leaves nothing that goes on.
+        """
         self._store = store
         self._run_id = run_id
         self._give_up = give_up
@@ -64,8 +67,8 @@ class Writer:
         self._over = False
         self.fault = ""  # why rows wait for longer than usual; "" if they do not
         self.unstorable = 0  # streams with a value that SQLite does not take
-        self._greenlet = gevent.spawn(self._run)
-        self._watcher = gevent.spawn(self._watch)
+        self._greenlet = gevent.Greenlet(self._run)  # like the next one, started by the first `put`
+        self._watcher = gevent.Greenlet(self._watch)
 
     @property
     def full(self) -> bool:
@@ -81,6 +84,8 @@ class Writer:
         self._waiting.append(rows)
         self._size += rows.size
         self._changed.set()
+        self._greenlet.start()  # like the next line, does nothing if it was started or killed before
+        self._watcher.start()
 
     def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function that uses the store in the thread, and wait for it. StoreError if the call hangs.
@@ -98,6 +103,7 @@ class Writer:
             gevent.sleep(0.01)
         self._over = True
         self._changed.set()
+        self._greenlet.start()  # if nothing was `put`, it ends at once
         self._greenlet.join(_HANGS)
         if not self._greenlet.dead:
             self.fault = self._hangs

@@ -1,8 +1,10 @@
 """The record of a run while it is being made, also when the database takes nothing."""
 
 import contextlib
+import gc
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,21 @@ def test_a_run_is_given_up_although_nothing_more_is_to_be_stored(path: Path, giv
             gevent.sleep(0.05)
     assert given_up == [f"{path}: was deleted or replaced during the run, and what it held is lost"]
     finished(recording)
+
+
+def test_a_run_that_could_not_begin_leaves_nothing_that_goes_on(path: Path, given_up: list[str]) -> None:
+    recording = begun(path, given_up, PATIENCE)
+    gevent.sleep(0)  # whatever it has started begins
+    left = weakref.ref(recording)
+    store = weakref.ref(recording._store)
+    del recording
+    gc.collect()
+    assert left() is None
+    assert store() is None, "a greenlet that goes on holds it"
+
+
+def test_a_run_in_which_nothing_was_to_be_stored_ends_at_once(recording: Recording) -> None:
+    assert finished(recording).instrument["streams"] == 0
 
 
 def test_rows_wait_for_a_lock_of_another_process_and_are_stored_in_order(recording: Recording, path: Path) -> None:
