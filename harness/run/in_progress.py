@@ -148,6 +148,7 @@ class RunInProgress:
     def stopping(self) -> None:
         """Call it when Locust begins to stop the users. From here on, nothing ends the run early."""
         self._stopping = True
+        self._recording.never_give_up()
         if isinstance(self._users, LocalUsers):
             self._users.let_users_go()
 

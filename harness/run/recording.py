@@ -69,6 +69,10 @@ class Recording:
         """Call a function with the store and these arguments, without stopping the loop."""
         return self._writer.in_thread(function, self._store, *arguments)
 
+    def never_give_up(self) -> None:
+        """Do not call `give_up` from here on: the run ends anyway. `finish` says what could not be saved."""
+        self._writer.never_give_up()
+
     def _held_back(self) -> list[str]:
         """Notes on the processes whose batches were not stored as fast as streams ended."""
         return [

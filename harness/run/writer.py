@@ -95,9 +95,13 @@ class Writer:
         with gevent.Timeout(_HANGS, StoreError(self._hangs)):
             return self._called(function, *arguments)
 
+    def never_give_up(self) -> None:
+        """Do not call `give_up` from here on: the run ends anyway, and what cannot be stored will be `unsaved`."""
+        self._watcher.kill()
+
     def finish(self) -> None:
         """Store what waits, within limits. Afterwards nothing may be `put`."""
-        self._watcher.kill()
+        self.never_give_up()
         give_up_at = time.monotonic() + self._patience.after
         while self._waiting and time.monotonic() < give_up_at:
             gevent.sleep(0.01)

@@ -97,6 +97,17 @@ def test_a_run_is_given_up_although_nothing_more_is_to_be_stored(path: Path, giv
     finished(recording)
 
 
+def test_a_run_that_ends_anyway_is_not_given_up(path: Path, given_up: list[str]) -> None:
+    recording = begun(path, given_up, 0.3)
+    path.unlink()
+    recording.keep(a_batch())
+    recording.never_give_up()
+    recording.keep(a_batch())
+    run = finished(recording)  # it waits until the patience is over
+    assert given_up == []
+    assert run.instrument["unsaved"].startswith("2 of 2 streams could not be stored")
+
+
 def test_a_run_that_could_not_begin_leaves_nothing_that_goes_on(path: Path, given_up: list[str]) -> None:
     recording = begun(path, given_up, PATIENCE)
     gevent.sleep(0)  # whatever it has started begins
