@@ -36,22 +36,25 @@ class Most:
 
 
 class Budget:
-    def __init__(self, most: Most, prices: Prices, end: Callable[[str], None]) -> None:
-        """`end` is called once, with a sentence, when all of the budget is spent."""
+    def __init__(self, most: Most, prices: Prices, end: Callable[[str], bool]) -> None:
+        """`end` is called once, with a sentence, when all of the budget is spent.
+
+        It returns whether it ended the run: the run may be ending already, and the streams still open cost something.
+        """
         self._most = most
         self._prices = prices
         self._end = end
         self._tokens, self._cost = 0, 0.0
         self._guessed = 0  # streams whose output is counted by its chunks
-        self.spent = ""  # which budget is spent, a sentence; "" while none is
+        self._spent = False  # a budget is
+        self._ended_run = False
 
     def add(self, streams: Iterable[StreamObservation]) -> None:
         for seen in streams:
             self._add(seen)
-        if not self.spent:
-            self.spent = self._exceeded()
-            if self.spent:
-                self._end(self.spent)
+        if not self._spent and (reason := self._exceeded()):
+            self._spent = True
+            self._ended_run = self._end(reason)
 
     def _add(self, seen: StreamObservation) -> None:
         given, read, written = (
@@ -68,6 +71,7 @@ class Budget:
         self._tokens += given + cached + generated
 
     def _exceeded(self) -> str:
+        """Which budget is spent, a sentence; "" while none is."""
         most, currency = self._most, self._prices.currency
         if most.tokens is not None and self._tokens >= most.tokens:
             return f"the budget of {some(most.tokens, 'token')} was spent"
@@ -76,9 +80,9 @@ class Budget:
         return ""
 
     def facts(self) -> dict[str, Any]:
-        """For the run's record; empty without a budget."""
+        """For the run's record; empty without a budget. `spent`: whether the budget ended the run."""
         if self._most == Most():
             return {}
         tokens = {"tokens": self._tokens, "most_tokens": self._most.tokens}
         cost = {"cost": self._cost, "most_cost": self._most.cost} if self._most.cost is not None else {}
-        return {"budget": {**tokens, **cost, "counted_by_chunks": self._guessed, "spent": bool(self.spent)}}
+        return {"budget": {**tokens, **cost, "counted_by_chunks": self._guessed, "spent": self._ended_run}}

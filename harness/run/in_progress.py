@@ -264,15 +264,17 @@ class RunInProgress:
 
     # What ends a run early, and what runs in the background.
 
-    def _abort(self, missed: str) -> None:
+    def _abort(self, missed: str) -> bool:
+        """Returns whether this ended the run, and not something before it."""
         if self._aborted or self._stopping:
-            return
+            return False
         self._aborted = missed
         say(f"streamgauge: {missed}; the run is ended")
         self._end()
+        return True
 
-    def _overspent(self, reason: str) -> None:
-        self._abort(f"{reason} after {self._recording.clock.now() / 1e9:,.0f} s")
+    def _overspent(self, reason: str) -> bool:
+        return self._abort(f"{reason} after {self._recording.clock.now() / 1e9:,.0f} s")
 
     def _fail(self, reason: str) -> None:
         self._mistake = True
@@ -319,7 +321,7 @@ class RunInProgress:
         self._abort(f"{hopeless}, or ask one question with `streamgauge try`{run_on}")
 
 
-def _budget(settings: Settings, end: Callable[[str], None]) -> Budget:
+def _budget(settings: Settings, end: Callable[[str], bool]) -> Budget:
     target = settings.config.target
     free = Prices(input=0, output=0, cached_in_input=for_target(target).cached_in_input)
     return Budget(settings.most, settings.prices or free, end)

@@ -1,6 +1,7 @@
 """The budget of a run: what counts, when it is spent, and which budgets are mistakes."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -18,9 +19,23 @@ def used(given: int | None, generated: int | None, **fields: object) -> StreamOb
     return observation(input_tokens=given, output_tokens=generated, **fields)  # type: ignore[arg-type]
 
 
+def never(reason: str) -> bool:
+    pytest.fail(reason)
+
+
+def ends(said: list[str]) -> Callable[[str], bool]:
+    """Ends the run, and keeps why."""
+
+    def end(reason: str) -> bool:
+        said.append(reason)
+        return True
+
+    return end
+
+
 def test_tokens_are_input_and_output_together_and_the_end_comes_once() -> None:
     ended: list[str] = []
-    budget = Budget(Most(tokens=100), PRICES, ended.append)
+    budget = Budget(Most(tokens=100), PRICES, ends(ended))
     budget.add([used(40, 9), used(40, 10)])
     assert ended == []
     budget.add([used(0, 1)])
@@ -30,17 +45,25 @@ def test_tokens_are_input_and_output_together_and_the_end_comes_once() -> None:
     assert budget.facts()["budget"]["spent"] is True
 
 
+def test_a_budget_that_is_spent_while_the_run_ends_for_another_reason_has_not_ended_it() -> None:
+    budget = Budget(Most(tokens=100), PRICES, lambda _: False)
+    budget.add([used(50, 50)])
+    budget.add([used(50, 50)])
+    assert budget.facts()["budget"]["tokens"] == 200
+    assert budget.facts()["budget"]["spent"] is False
+
+
 def test_cached_tokens_count_once() -> None:
     seen = used(100, 0, cache_read_tokens=30, cache_write_tokens=20, content_chunks=0)
     for included, tokens in ((True, 100), (False, 150)):
-        budget = Budget(Most(tokens=1_000), Prices(input=0, output=0, cached_in_input=included), lambda _: None)
+        budget = Budget(Most(tokens=1_000), Prices(input=0, output=0, cached_in_input=included), ends([]))
         budget.add([seen])
         assert budget.facts()["budget"]["tokens"] == tokens
 
 
 def test_a_cost_ends_a_run_too() -> None:
     ended: list[str] = []
-    budget = Budget(Most(cost=1.5), PRICES, ended.append)
+    budget = Budget(Most(cost=1.5), PRICES, ends(ended))
     budget.add([used(250_000, 99_999)])
     assert ended == []
     budget.add([used(0, 1)])
@@ -49,14 +72,14 @@ def test_a_cost_ends_a_run_too() -> None:
 
 def test_output_without_usage_counts_by_its_chunks() -> None:
     """Otherwise a budget would never be spent on a server that tells no usage, nor by people who leave."""
-    budget = Budget(Most(tokens=9), PRICES, lambda _: None)
+    budget = Budget(Most(tokens=9), PRICES, ends([]))
     budget.add([used(None, None), used(None, 1, outcome=Outcome.CANCELLED), used(None, 2)])
     assert budget.facts()["budget"]["tokens"] == 3 + 3 + 2
     assert budget.facts()["budget"]["counted_by_chunks"] == 2
 
 
 def test_without_a_budget_nothing_is_stored_of_it() -> None:
-    budget = Budget(Most(), PRICES, lambda _: pytest.fail("ended"))
+    budget = Budget(Most(), PRICES, never)
     budget.add([used(10**12, 10**12)])
     assert budget.facts() == {}
 

@@ -81,3 +81,32 @@ def test_what_ends_after_the_run_has_ended_by_itself_ends_it_no_more(server: Ref
     assert document["run"]["status"] == "finished", ended.stderr
     assert document["run"]["instrument"]["budget"]["tokens"] > 1
     assert "was spent after" not in ended.stderr
+
+
+ABORT = """
+[[sla]]
+rule = "max(ttft) < 1ms"
+abort = true
+grace = "1ms"
+"""
+
+
+def test_a_budget_that_is_spent_after_a_rule_has_ended_the_run_did_not_end_it(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG + ABORT)
+    costly = 'self.stream("Hi")\n        over.wait()\n        self.stream("word " * 5_000)'
+    (tmp_path / "late.py").write_text(LAST_QUESTION.replace("over.wait()\n        self.stream()", costly))
+    ended = command(
+        "streamgauge", "run", "late.py", "--host", server.url, "--users", 1, "--run-time", "20m",
+        "--max-tokens-spent", 1_000, "--db", "run.db", "--json", "run.json", "--report", "run.html",
+        "--", "--stop-timeout", 60,
+        cwd=tmp_path,
+    )  # fmt: skip
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert "max(ttft) < 1ms was missed after" in ended.stderr
+    budget = document["run"]["instrument"]["budget"]
+    assert budget["tokens"] > 1_000
+    assert budget["spent"] is False
+    assert document["verdict"] in {"missed", "invalid"}  # invalid: other programs had the cores, too
+    assert "then ended early" in (tmp_path / "run.html").read_text()
