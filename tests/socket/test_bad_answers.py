@@ -170,6 +170,17 @@ def test_a_plain_body_that_claims_to_be_compressed_is_malformed_as_for_every_cli
         assert seen.detail == f"content-encoding: {encoding.decode()}, but the body is not: every client fails"
 
 
+def test_a_compressed_answer_without_an_event_has_the_outcome_of_one_that_is_not() -> None:
+    """Whatever happened to it, it was called MALFORMED for its encoding."""
+    packed = gzip.compress(b'{"error": {"message": "out of memory"}}')
+    head = HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    seen = seen_of(head % len(packed) + packed)
+    assert (seen.outcome, seen.detail) == (Outcome.SERVER_ERROR, "out of memory")
+    packed = gzip.compress(token(1)[:-1])
+    assert seen_of(head % (len(packed) + 1) + packed).outcome is Outcome.TRUNCATED
+    assert seen_of(HEAD + b"content-encoding: identity\r\nconnection: close\r\n\r\n").outcome is Outcome.TRUNCATED
+
+
 def test_an_unknown_compression_is_malformed_and_named() -> None:
     seen = seen_of(HEAD + b"content-encoding: zstd\r\nconnection: close\r\n\r\n\x28\xb5\x2f\xfd" + bytes(50))
     assert seen.outcome is Outcome.MALFORMED

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.hostile import CHUNKED, IDENTITY, asked, chunk, content, held, scripted, target
+from tests.support.hostile import CHUNKED, IDENTITY, LAST, asked, chunk, content, held, scripted, target
 from tests.support.reference import ReferenceServer, reference_server
 
 PROMPT = Prompt((("user", "Hello?"),), streamed=False)
@@ -138,6 +139,45 @@ def test_a_compressed_answer_that_was_cut_off_is_truncated() -> None:
         seen = fetch(peers.url, target())
     assert seen.outcome is Outcome.TRUNCATED
     assert seen.detail == "the connection was closed in mid-answer, before the HTTP message's end"
+
+
+GZIP = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def flushed(text: bytes) -> bytes:
+    """The beginning of a gzip body, from which all of this text can be read."""
+    packer = zlib.compressobj(wbits=31)
+    return packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize("head", [GZIP, CHUNKED], ids=["compressed", "as it is"])
+def test_an_answer_that_is_reset_is_so_whether_it_is_compressed_or_not(head: bytes) -> None:
+    def script(peer: Any) -> None:
+        peer.request()
+        peer.send(head + chunk(flushed(GOOD[:20]) if head is GZIP else GOOD[:20]))
+        peer.until_read()
+        peer.reset()
+
+    with scripted(script) as peers:
+        seen = fetch(peers.url, target())
+    assert seen.outcome is Outcome.RESET, seen.detail
+
+
+@pytest.mark.parametrize("head", [GZIP, CHUNKED], ids=["compressed", "as it is"])
+def test_an_answer_that_takes_too_long_is_timed_out_whether_it_is_compressed_or_not(head: bytes) -> None:
+    body = flushed(GOOD[:20]) if head is GZIP else GOOD[:20]
+    with scripted(held(head + chunk(body))) as peers:
+        seen = fetch(peers.url, target({"total": "400ms"}))
+    assert seen.outcome is Outcome.TIMED_OUT, seen.detail
+
+
+@pytest.mark.parametrize("head", [GZIP, CHUNKED], ids=["compressed", "as it is"])
+def test_an_answer_has_the_same_limit_whether_it_is_compressed_or_not(head: bytes) -> None:
+    large = json.dumps({"text": "x" * 1_100_000}).encode()
+    with scripted(asked(head + chunk(gzip.compress(large) if head is GZIP else large) + LAST)) as peers:
+        seen = fetch(peers.url, target())
+    assert seen.outcome is Outcome.MALFORMED
+    assert "the limit is" in seen.detail or "an event of more than" in seen.detail, seen.detail
 
 
 def test_only_the_total_timeout_ends_the_wait_for_a_whole_answer() -> None:

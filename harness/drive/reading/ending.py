@@ -13,6 +13,7 @@ from streamgauge.harness.drive.protocols import Answer, Protocol
 from streamgauge.harness.drive.protocols.protocol import excerpt, failure, table_in, untold_error_in
 from streamgauge.harness.drive.reading.body import DecodedBody
 from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.inflate import is_known
 from streamgauge.harness.record.arrivals import CONTENT_CODES
 from streamgauge.harness.record.observation import Outcome
 
@@ -129,7 +130,7 @@ def _not_a_stream(received: Received, events: str, instead: str) -> Ending:
     if not body:
         return Outcome.TRUNCATED, f"HTTP {status} without a body" + _cut(received)
     encoding = received.headers.get("content-encoding", "").strip()
-    if encoding:
+    if not is_known(encoding):
         return Outcome.MALFORMED, f"the stream is {encoding}-encoded, which streamgauge cannot read, or not at all"
     if body.startswith(_GZIP):
         return Outcome.MALFORMED, "the body is compressed with gzip, but the headers do not say so" + _inflated(body)

@@ -33,9 +33,7 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
     transcript = replace(transcript, headers=any_type)
     seen = observe(transcript, site, identity)
     broken = transcript.broken is not None
-    # For `observe`, a compressed body without events could not be decompressed.
-    encoded = seen.outcome is Outcome.MALFORMED and not broken and "content-encoding" in transcript.headers
-    if not (encoded or seen.outcome is Outcome.TRUNCATED):
+    if seen.outcome is not Outcome.TRUNCATED:
         return seen
     # The answer has ended, and it contained no terminal event: decode it as one document.
     if not transcript.complete:
@@ -46,7 +44,7 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
     try:
         meaning = site.protocol.plain(bytes(transcript.body), answer)
     except Malformed as fault:
-        if encoded or broken:
+        if broken:
             return seen
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:

@@ -77,6 +77,15 @@ _INFLATERS: dict[str, Callable[[], Inflater]] = {
 }
 
 
+def is_known(content_encoding: str) -> bool:
+    """Whether a body with this value of the header can be read: it is compressed in a known way, or not at all."""
+    try:
+        inflater(content_encoding)
+    except KeyError:
+        return False
+    return True
+
+
 def inflater(content_encoding: str) -> Inflater | None:
     """The inflater for a header's value; None if the body is sent as it is. KeyError for an unknown encoding."""
     names = [name for name in content_encoding.lower().replace(" ", "").split(",") if name not in {"", "identity"}]
