@@ -301,7 +301,7 @@ class RedisLogs:
         async for received in channel.listen():
             try:
                 message = msgspec.json.decode(received["data"], type=_Message)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue  # of somebody else, or of another version of this server
             if message.verb != "reached":
                 reply = msgspec.json.encode(self._sessions.lookup(message.verb, message.id))

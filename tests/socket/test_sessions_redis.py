@@ -157,7 +157,14 @@ def test_any_process_reports_and_cancels_any_stream(pair: Pair) -> None:
     wait_for(lambda: pair.second.post("/streams/req_0/cancel").status_code == 404)
 
 
-@pytest.mark.parametrize("message", ["x", b"\xff", '{"verb": "x", "id": "req_0"}', "[]"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "x", b"\xff", '{"verb": "x", "id": "req_0"}', "[]",
+        b'{"verb": "report", "id": "\xff"}', b'{"verb": "report", "id": "req_0", "new": ' + b"[" * 10_000,
+    ],
+    ids=["text", "bytes", "verb", "list", "no UTF-8", "deep"],
+)  # fmt: skip
 def test_a_message_of_somebody_else_on_the_channel_ends_nothing(pair: Pair, message: str | bytes) -> None:
     with redis.Redis(port=pair.redis.port) as client:
         assert client.publish("streamgauge:asked", message) == 2
