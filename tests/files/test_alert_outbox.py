@@ -93,6 +93,16 @@ def test_the_queue_of_a_dead_receiver_is_bounded(connection: sqlite3.Connection)
     assert said == ["alerts to chat: more than 1,000 wait, so the oldest are given up"], "once"
 
 
+def test_each_time_too_many_alerts_wait_is_told(connection: sqlite3.Connection) -> None:
+    said: list[str] = []
+    outbox = Outbox(connection, [CHAT], lambda: 0.0, said.append)
+    for outage in (1, 2):
+        for number in range(MOST_WAITING + 2):
+            outbox.put(firing(f"k{outage}.{number}"), happened=float(number))
+        assert said == ["alerts to chat: more than 1,000 wait, so the oldest are given up"] * outage
+        connection.execute("UPDATE deliveries SET state = 'delivered' WHERE state = 'waiting'")  # it works again
+
+
 def test_what_was_delivered_long_ago_is_forgotten_and_what_is_still_open_is_not(connection: sqlite3.Connection) -> None:
     outbox = Outbox(connection, [CHAT, PAGER], lambda: 0.0)
     outbox.put(firing("open"), happened=1.0)

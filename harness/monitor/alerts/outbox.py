@@ -51,12 +51,12 @@ class Outbox:
         clock: Callable[[], float] = time.time,
         tell: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """`tell` is called with a line about each receiver for which too many alerts wait, once."""
+        """`tell` is called with a line about each receiver for which too many alerts begin to wait."""
         self._connection = connection
         self._receivers = receivers
         self._clock = clock
         self._tell = tell
-        self._crowded: set[str] = set()  # names of the receivers of which that was told
+        self._crowded: set[str] = set()  # names of the receivers of which that was told, until fewer wait
 
     def put(self, alert: Alert, happened: float) -> bool:
         """Queue an alert for each receiver that takes it; False if it was put before. The caller commits.
@@ -106,7 +106,9 @@ class Outbox:
             f"SELECT alert FROM deliveries WHERE {waiting} ORDER BY alert DESC LIMIT -1 OFFSET ?)",
             (fault, receiver, receiver, MOST_WAITING),
         )
-        if given_up.rowcount and receiver not in self._crowded:
+        if not given_up.rowcount:
+            self._crowded.discard(receiver)
+        elif receiver not in self._crowded:
             self._crowded.add(receiver)
             self._tell(f"alerts to {receiver}: more than {MOST_WAITING:,} wait, so the oldest are given up")
 
