@@ -8,7 +8,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_MOST = 200  # connections; for one more, the oldest that carries no request is closed
+_MOST = 200  # connections; for one more, the oldest that carries no request is dropped, or else the oldest unread one
 _MOST_RECEIVED = 65_536  # bytes of all requests of one connection
 _IDLE = 10.0  # seconds after its beginning, after which a connection without a request is closed,
 _LONGEST = 60.0  # and one whose answer is not read
@@ -19,12 +19,10 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._received = 0
         self._began = self.loop.time()
+        self._dropped = False
         self._end = self.loop.call_later(_IDLE, self._end_if_idle)
         if len(self.connections) > _MOST:
-            idle = [each for each in self.connections if isinstance(each, Connection) and each.is_idle]
-            # One that is closing is there until the loop's next turn, and many come in one turn.
-            oldest = min((each for each in idle if not each.transport.is_closing()), key=lambda each: each._began)
-            oldest.transport.abort()  # close() would wait for a client that does not read its answer
+            self._drop_one()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()
@@ -41,6 +39,16 @@ class Connection(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether no request has come, or the last one was answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    def _drop_one(self) -> None:
+        """Drop the oldest idle connection, or if only the new one is idle, the oldest whose client does not read."""
+        # One that was dropped is there until the loop's next turn, and many come in one turn.
+        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
+        left = [each for each in others if not each._dropped]
+        candidates = [each for each in left if each.is_idle] or [each for each in left if each.flow.write_paused]
+        oldest = min(candidates, key=lambda each: each._began, default=self)
+        oldest._dropped = True
+        oldest.transport.abort()  # close() would wait for a client that does not read its answer
 
     def _end_if_idle(self) -> None:
         if self.is_idle:
