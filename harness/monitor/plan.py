@@ -29,24 +29,30 @@ def lines(config: Config, levels: Sequence[Level]) -> Iterator[str]:
     )
     names = ", ".join(f"{level.name} ({level.good.text}, {100 * level.objective:.7g} %)" for level in levels)
     yield f"service levels: {names}" + ("" if config.slo else "; these are the defaults, as the config has no [[slo]]")
-    yield from _too_rare(every, [level for level in levels if level.failures is None])
+    timeout = config.target.timeouts.total / 1e9
+    yield from _too_rare(every, timeout, [level for level in levels if level.failures is None])
     if not config.alert:
         yield "nobody is told of incidents: the config has no [[alert]]; `streamgauge incidents` lists them"
 
 
-def _too_rare(every: float, by_burn: Sequence[Level]) -> Iterator[str]:
-    """Which pages can never fire, since no window of theirs holds enough probes."""
-    apart = (FEWEST_BAD - 1 - _JITTER) * every  # seconds from the first to the last of them, at least
+def _too_rare(every: float, timeout: float, by_burn: Sequence[Level]) -> Iterator[str]:
+    """Which pages can fire only after a visit with several bad probes, since their windows hold too few visits."""
+    # Seconds from the first to the last bad probe of visits that ask once, at least. A probe counts when it ends: the
+    # first may time out, and the last be refused at once.
+    apart = (FEWEST_BAD - 1 - _JITTER) * every - timeout
     instead = f"shorten monitor.every, or write failures = {FEWEST_BAD} into the [[slo]]"
     pages = [pace.long for pace in PACES if pace.severity == "page"]
     silent = [level for level in by_burn if all(apart >= long for long in pages if long <= level.window)]
     if silent:
-        yield f"no page can fire for {_names(silent)}, as no window of a page holds {FEWEST_BAD} probes; {instead}"
+        yield (
+            f"no window of a page holds {FEWEST_BAD} visits, so a page needs several bad probes in one visit for "
+            f"{_names(silent)}; {instead}"
+        )
     slower = [level for level in by_burn if level not in silent]
     if slower and apart >= HOUR:
         yield (
-            f"an hour holds fewer than {FEWEST_BAD} probes, so the fastest alert never fires for {_names(slower)}, and "
-            f"the next one looks at six hours; {instead}"
+            f"an hour holds fewer than {FEWEST_BAD} visits, so the fastest alert needs several bad probes in one visit "
+            f"for {_names(slower)}, and the next one looks at six hours; {instead}"
         )
 
 
