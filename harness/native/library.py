@@ -76,14 +76,29 @@ def _fits(library: Any) -> bool:
     return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
 
 
-def slower(library: Any, platform: str = sys.platform) -> str:
+def slower(library: Any, platform: str = sys.platform, path: Path = _INSTALLED) -> str:
     """A sentence about the Python code that does the library's work; "" if there is the library, or cannot be one."""
     if library is not None or platform != "linux":
         return ""
+    gain = "for more than about a hundred users a core"
+    if path.exists():
+        return (
+            f"the slower reader is in use: the compiled library cannot be loaded here ({_fault_of(path)}); "
+            f"install streamgauge again on this machine, {gain}"
+        )
     return (
-        "the slower reader is in use: there was no C compiler (cc) when streamgauge was installed, or its library "
-        "cannot be loaded here; install a compiler, and streamgauge again, for more than about a hundred users a core"
+        "the slower reader is in use: there was no C compiler (cc) when streamgauge was installed; "
+        f"install a compiler, and streamgauge again, {gain}"
     )
+
+
+def _fault_of(path: Path) -> str:
+    """Why the library that is there cannot be loaded."""
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as fault:
+        return str(fault)
+    return f"{path} was compiled from another version"
 
 
 try:
