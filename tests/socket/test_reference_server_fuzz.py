@@ -43,7 +43,7 @@ def values(schema: dict[str, Any], document: dict[str, Any], depth: int = 0) -> 
     if "$ref" in schema:
         return values(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document, depth + 1)
     right = _right(schema, document, depth)
-    return st.integers(0, 7).flatmap(lambda draw: right if draw else ANYTHING)
+    return st.integers(0, 31).flatmap(lambda draw: right if draw else ANYTHING)
 
 
 def _right(schema: dict[str, Any], document: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
