@@ -1,4 +1,4 @@
-"""The plain socket readers, in Python: without compiled code, and on emulated links under TLS or with.
+"""The plain socket readers, in Python: without compiled code; and on emulated links, under TLS or if allowance expires.
 
 The gevent loop makes one call for each read.
 """
