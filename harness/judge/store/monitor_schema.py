@@ -7,18 +7,19 @@ import secrets
 
 from sqlite_utils import Database, Migrations
 
-from streamgauge.harness.judge.store.schema import names, no_table_of, unknown_to
+from streamgauge.harness.judge.store.schema import entries, no_table_of, unknown_to
 
 _MIGRATIONS = Migrations("streamgauge-monitor")
-_TABLES = (
+_TABLES = {
     "monitor_state", "monitor_series", "monitor_counts", "monitor_bad", "monitor_hours", "monitor_levels",
     "incidents", "incident_streams", "alerts", "deliveries", "receivers",
-)  # fmt: skip
+}  # fmt: skip
 
 
 def fault(database: Database) -> str | None:
     """As `schema.fault`, for the monitor's own tables: those of alerts and of later versions may be missing."""
-    return no_table_of(names(database).intersection(_TABLES), database)
+    found = entries(database)
+    return no_table_of(sorted(found.keys() & _TABLES), found)
 
 
 def unknown_migration(database: Database) -> str | None:

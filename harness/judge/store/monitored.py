@@ -38,7 +38,7 @@ class MonitorStore(Store):
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """StoreError if it is not the database of a monitor."""
         store = super().open(path)
-        if "monitor_state" not in schema.names(store._database):
+        if "monitor_state" not in schema.entries(store._database):
             store.close()
             raise StoreError(f"{path}: not written by a monitor; give the --db of `streamgauge monitor`")
         return store._prepared()

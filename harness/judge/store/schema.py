@@ -107,11 +107,14 @@ _LATER_TABLES: dict[str, dict[str, Any]] = {
 }
 
 
+Entries = dict[str, tuple[Any, Any]]  # name → kind, and the SQL that made it
+
+
 def fault(database: Database) -> str | None:
     """What shows that a file was not made by `migrate`: a view, a virtual table or a trigger could run anything."""
-    found = names(database)
+    found = entries(database)
     tables = _FIRST_TABLES | {name: columns for name, columns in _LATER_TABLES.items() if name in found}
-    if no_table := no_table_of(tables, database):
+    if no_table := no_table_of(tables, found):
         return no_table
     triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchone()
     if triggers is not None:
@@ -122,14 +125,13 @@ def fault(database: Database) -> str | None:
     return None
 
 
-def names(database: Database) -> set[str]:
-    """Of all tables, views, indices and triggers."""
-    return {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+def entries(database: Database) -> Entries:
+    """All tables, views, indices and triggers."""
+    return {name: (kind, sql) for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master")}
 
 
-def no_table_of(tables: Iterable[str], database: Database) -> str | None:
+def no_table_of(tables: Iterable[str], found: Entries) -> str | None:
     """What is in the place of the first of these tables that is none; None if all are tables."""
-    found = {name: (kind, sql) for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master")}
     for name in tables:
         kind, sql = found.get(name, (None, ""))
         if kind != "table" or not str(sql).upper().startswith("CREATE TABLE"):
