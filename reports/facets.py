@@ -59,7 +59,7 @@ class Collector:
 
     def take(self, streams: Streams) -> None:
         ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
-        known = np.flatnonzero(~np.isnan(ttft) & streams.streamed & ~streams.resumed)
+        known = np.flatnonzero(~np.isnan(ttft) & streams.timed)
         labels = streams.text["labels"].mapped(lambda text: _only(text, self._labels))
         found, place = combinations([streams.text["user"], streams.text["network"], labels])
         code = [self._codes.setdefault(each, len(self._codes)) for each in found]

@@ -200,10 +200,9 @@ class _TimelineCollector:
             seen = np.bincount(due[outcomes.are(outcome)], minlength=self._bins)
             to.failed[outcome] = to.failed.get(outcome, 0) + seen
         first = number["first_content_at"] - number["due_at"]
-        timed = streams.streamed & ~streams.resumed  # as in the metrics `ttft` and `e2e`
-        has_ttft = ~np.isnan(first) & timed
+        has_ttft = ~np.isnan(first) & streams.timed
         to.ttft.add(due[has_ttft], first[has_ttft] / 1e6)
-        complete = outcomes.are(Outcome.COMPLETED) & ~np.isnan(number["last_content_at"]) & timed
+        complete = outcomes.are(Outcome.COMPLETED) & ~np.isnan(number["last_content_at"]) & streams.timed
         ended = self._bin_of(number["ended_at"][complete])
         to.e2e.add(ended, (number["last_content_at"] - number["due_at"])[complete] / 1e6)
         begins = np.where(np.isnan(number["headers_at"]), number["ended_at"], number["headers_at"])

@@ -51,8 +51,7 @@ class Picker:
         ttft = (number["first_content_at"] - number["due_at"]) / 1e6
         in_vain = np.isnan(ttft) & ~streams.resumed & streams.ended_as({Outcome.CANCELLED, Outcome.INTERRUPTED})
         self._in_vain.add(streams.id, np.where(in_vain, number["ended_at"] - number["due_at"], np.nan))
-        # The beginning of a resumed answer is in another stream, and an answer in one piece has no first token.
-        ttft[streams.resumed | ~streams.streamed] = np.nan
+        ttft[~streams.timed] = np.nan
         self._slowest.add(streams.id, ttft)
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
         known, complete = ~np.isnan(ttft), streams.ended_as({Outcome.COMPLETED})

@@ -141,6 +141,11 @@ class Streams:
         """Which answers were asked for as a stream, and not in one piece."""
         return self.text["answer"].are("streamed")
 
+    @cached_property
+    def timed(self) -> NDArray[np.bool_]:
+        """Which streams can have a TTFT: a resumed answer began in another, and one in one piece has no first token."""
+        return self.streamed & ~self.resumed
+
     def selected_by(self, where: Where) -> NDArray[np.bool_]:
         """Which streams `where` selects."""
         return selected_by(where, self.text, len(self))

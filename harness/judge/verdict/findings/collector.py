@@ -86,13 +86,12 @@ _NAMES = (
 
 def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
     number = streams.number
-    streamed = streams.streamed & ~streams.resumed
-    wait = np.where(streamed, number["first_content_wire_at"] - number["sent_at"], np.nan) / 1e6
-    ttft = np.where(streamed, number["first_content_at"] - number["due_at"], np.nan) / 1e6
+    wait = np.where(streams.timed, number["first_content_wire_at"] - number["sent_at"], np.nan) / 1e6
+    ttft = np.where(streams.timed, number["first_content_at"] - number["due_at"], np.nan) / 1e6
     connected = np.fmax(number["connected_at"], number["secured_at"])
     span = (events.last - events.first) / 1e3
     with np.errstate(invalid="ignore", divide="ignore"):
-        pace = np.where(streamed & (events.count > 1), span / (events.count - 1), np.nan)
+        pace = np.where(streams.timed & (events.count > 1), span / (events.count - 1), np.nan)
         late = np.where(number["reads"] > 0, number["saturated_reads"] / number["reads"], 0.0)
     return {
         "due": number["due_at"] / 1e9,
@@ -103,7 +102,7 @@ def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
         "stall": events.bursts.stall / 1e3,
         "stalled_at": events.bursts.stalled_at / 1e6,
         "seen_stall": events.seen_stall / 1e3,
-        "chunks": np.where(streamed, events.count, 0),
+        "chunks": np.where(streams.timed, events.count, 0),
         "bursts": events.bursts.count,
         "lone_bursts": events.bursts.lone,
         "span": span,
