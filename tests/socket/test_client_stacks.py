@@ -15,6 +15,8 @@ from gevent.pool import Pool
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.reading.transcript import Interrupted
+from streamgauge.harness.drive.wire.compiled import Inbox, ReadingThread
+from streamgauge.harness.native import library
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.command import PATIENCE, free_port
 from tests.support.hostile import (
@@ -158,6 +160,42 @@ def test_a_person_who_leaves_while_connecting_over_a_slow_link_has_left(name: st
         seen = ask(who, Plan(leave_after=50_000_000), network.find("slow_4g"))
         who.close()
     assert (seen.outcome, seen.connected_at, seen.sent_at) == (Outcome.CANCELLED, None, None)
+
+
+@pytest.mark.skipif(library.LIBRARY is None, reason="without compiled code, no thread reads")
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_read_while_a_stream_is_being_stopped_is_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, stopping, came = threading.Event(), threading.Event(), threading.Event()
+    unwatch = ReadingThread.unwatch
+
+    def late(self: ReadingThread, inbox: Inbox) -> None:
+        stopping.set()
+        assert came.wait(PATIENCE)
+        unwatch(self, inbox)
+
+    def script(peer: Peer) -> str:
+        peer.request()
+        peer.send(CHUNKED, chunk(START + delta()))
+        peer.until_read()
+        begun.set()
+        assert stopping.wait(PATIENCE)
+        peer.send(chunk(delta()))
+        peer.until_read()
+        came.set()
+        return peer.until_gone()
+
+    with scripted(script) as server:
+        who = person(name, server.url)
+        running = gevent.spawn(ask, who)
+        while not begun.is_set():
+            gevent.sleep(0.001)
+        with monkeypatch.context() as patch:
+            patch.setattr(ReadingThread, "unwatch", late)
+            running.kill()
+        assert server.result() == "fin"
+        who.close()
+    assert isinstance(running.exception, Interrupted)
+    assert (running.exception.seen.outcome, content(running.exception.seen)) == (Outcome.INTERRUPTED, 2)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -156,7 +156,8 @@ def _read_all(other: socket.socket, ours: Any) -> bool | None:
     """None: it is not the other end of ours."""
     if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
         return None
-    return unread(other) == 0 and _tcp(other, _RECEIVED) == _tcp(ours, _SENT) - _tcp(ours, _SENT_AGAIN)
+    # In this order: what comes after the look at what is unread would count as read.
+    return _tcp(other, _RECEIVED) == _tcp(ours, _SENT) - _tcp(ours, _SENT_AGAIN) and unread(other) == 0
 
 
 def unread(file: Any) -> int:

@@ -207,7 +207,7 @@ class Attempt:
     def end(self, broken: Broken | None) -> Transcript:
         """Stop reading. Returns everything that is known of the stream."""
         exchange, seen = self._exchange, self._transcript
-        exchange.catch_up()
+        exchange.pause()
         seen.ended_at = seen.ended_at or time.monotonic_ns()
         response = exchange.response
         self.reusable = broken is None and exchange.broken is None and response.keeps_alive

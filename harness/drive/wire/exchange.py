@@ -159,6 +159,7 @@ class Exchange:
         """Stop reading until `resume`. New data waits in the kernel; when that is full, at the server."""
         self._reader.catch_up()
         self._reader.pause()
+        self._reader.catch_up()  # a thread may have read in between
 
     def resume(self) -> None:
         if not self.finished:
