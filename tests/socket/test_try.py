@@ -153,7 +153,7 @@ def test_the_document_has_what_the_screen_has(server: ReferenceServer) -> None:
     )
     assert first["request"]["headers"]["x-api-key"] == "${KEY}"
     assert [event["taken_for"] for event in second["events"]][-2:] == ["usage", "end"]
-    assert second["ms"]["headers"] < second["ms"]["first_content"] < second["ms"]["ended"]
+    assert second["ms"]["headers"] <= second["ms"]["first_content"] <= second["ms"]["ended"]  # equal: of one read
     assert SECRET not in result.output
 
 
