@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
+from tests.browser import charts
 from tests.browser.scripted_site import PATIENCE, Site, site
 
 _QUIET = [  # switches off the browser's own requests
@@ -22,9 +23,9 @@ _QUIET = [  # switches off the browser's own requests
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """One browser for all tests here: starting it takes longer than most tests. It ends before others need a loop."""
-    path = shutil.which("chromium")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")  # it takes three quarters of the CPU time
     if path is None:
-        pytest.skip("no chromium (Debian: chromium)")
+        pytest.skip("no chromium (Debian: chromium-headless-shell, or chromium)")
     with sync_playwright() as playwright:
         expect.set_options(timeout=PATIENCE * 1000)
         started = playwright.chromium.launch(executable_path=path, args=_QUIET)
@@ -63,8 +64,7 @@ def stopped(browser: Browser) -> Iterator[Page]:
 
 def _prepared(tab: Page) -> Page:
     tab.set_default_timeout(PATIENCE * 1000)
-    # No report draws its charts ahead: only those that a test scrolls to. That is half of the time.
-    tab.add_init_script("window.requestIdleCallback = () => 0")
+    tab.add_init_script(charts.ONLY_NEAR)
     return tab
 
 

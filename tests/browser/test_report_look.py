@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from streamgauge.reports.html import finished
-from tests.browser.charts import DRAW_ALL
+from tests.browser.charts import open_whole
 from tests.browser.pixels import Colour, colours
 from tests.browser.window import resize
 from tests.support.record import observation
@@ -37,6 +37,14 @@ def phone(page: Page, path: Path) -> Page:
     return page
 
 
+@pytest.fixture
+def whole(page: Page, path: Path) -> Page:
+    """On a phone, too."""
+    resize(page, 390, 844)
+    open_whole(page, path)
+    return page
+
+
 _SIZES = """() => [...document.querySelectorAll("svg text")].filter((text) => text.textContent.trim()).map((text) => {
   const { a, b } = text.getScreenCTM();
   return [parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b), text.textContent];
@@ -44,21 +52,20 @@ _SIZES = """() => [...document.querySelectorAll("svg text")].filter((text) => te
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_type_in_all_charts_can_be_read(phone: Page, width: int) -> None:
-    resize(phone, width, 844)
-    phone.evaluate(DRAW_ALL)
-    sizes = phone.evaluate(_SIZES)
+def test_the_type_in_all_charts_can_be_read(whole: Page, width: int) -> None:
+    resize(whole, width, 844)
+    sizes = whole.evaluate(_SIZES)
     assert len(sizes) > 100
     assert [each for each in sizes if each[0] < SMALLEST] == []
-    legend = phone.locator(".chart .legendtext")
+    legend = whole.locator(".chart .legendtext")
     assert legend.count() > 10
     assert legend.evaluate_all("(all) => all.every((text) => text.checkVisibility())")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_table_that_goes_on_beyond_its_edge_shows_it(phone: Page, scheme: Literal["light", "dark"]) -> None:
-    phone.emulate_media(color_scheme=scheme)
-    table = phone.get_by_role("region", name="Percentiles of all streams")
+def test_a_table_that_goes_on_beyond_its_edge_shows_it(whole: Page, scheme: Literal["light", "dark"]) -> None:
+    whole.emulate_media(color_scheme=scheme)
+    table = whole.get_by_role("region", name="Percentiles of all streams")
     table.scroll_into_view_if_needed()
 
     def at_its_right_edge() -> tuple[Colour, Colour]:
@@ -66,14 +73,14 @@ def test_a_table_that_goes_on_beyond_its_edge_shows_it(phone: Page, scheme: Lite
         box = table.bounding_box()
         assert box is not None
         right, top = box["x"] + box["width"], box["y"] + 30  # between the caption and the head's texts
-        edge, inside = colours(phone, [(right - 2, top), (right - 30, top)])
+        edge, inside = colours(whole, [(right - 2, top), (right - 30, top)])
         return edge, inside
 
     edge, paper = at_its_right_edge()
     assert edge.contrast(paper) > 1.5, "there is more to the right"
     table.focus()
-    phone.keyboard.press("ArrowRight")
-    phone.wait_for_function("() => document.activeElement.scrollLeft > 0")
+    whole.keyboard.press("ArrowRight")
+    whole.wait_for_function("() => document.activeElement.scrollLeft > 0")
     table.evaluate("(table) => table.scrollTo({ left: table.scrollWidth, behavior: 'instant' })")
     edge, paper = at_its_right_edge()
     assert edge == paper, "this is the end"
@@ -93,11 +100,11 @@ _PLACES = """(id) => {
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_parts_of_a_stream_stand_out_from_each_other(phone: Page, scheme: Literal["light", "dark"]) -> None:
-    phone.emulate_media(color_scheme=scheme)
-    resize(phone, 1280, 800)
-    phone.locator(f"[id='stream={STALLED}'] .row").scroll_into_view_if_needed()
-    first, frame, streaming, wait, ended = colours(phone, phone.evaluate(_PLACES, STALLED))
+def test_the_parts_of_a_stream_stand_out_from_each_other(whole: Page, scheme: Literal["light", "dark"]) -> None:
+    whole.emulate_media(color_scheme=scheme)
+    resize(whole, 1280, 800)
+    whole.locator(f"[id='stream={STALLED}'] .row").scroll_into_view_if_needed()
+    first, frame, streaming, wait, ended = colours(whole, whole.evaluate(_PLACES, STALLED))
     assert first.contrast(streaming) >= VISIBLE
     assert frame.contrast(ended) >= VISIBLE
     assert frame.contrast(streaming) >= VISIBLE
@@ -131,11 +138,11 @@ _BROKEN = """() => {
 }"""
 
 
-def test_no_line_ends_before_a_unit(phone: Page) -> None:
+def test_no_line_ends_before_a_unit(whole: Page) -> None:
     for width in (360, 390, 430, 1280):
-        resize(phone, width, 844)
-        assert phone.evaluate(_BROKEN) == []
-    assert phone.evaluate("window.looked") > 200
+        resize(whole, width, 844)
+        assert whole.evaluate(_BROKEN) == []
+    assert whole.evaluate("window.looked") > 200
 
 
 def test_a_phone_shows_who_has_it_worst_on_its_first_two_screens(phone: Page) -> None:

@@ -9,7 +9,7 @@ from streamgauge.harness.judge.compare import history
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.reports import status_page, trend
-from tests.browser.charts import DRAW_ALL
+from tests.browser.charts import open_whole
 from tests.browser.window import resize
 from tests.support import npm
 from tests.support.monitored import EVERY, START, with_an_outage
@@ -40,6 +40,12 @@ def report(page: Page, path: Path) -> Page:
     return page
 
 
+@pytest.fixture
+def whole(page: Page, path: Path) -> Page:
+    open_whole(page, path)
+    return page
+
+
 @pytest.fixture(scope="module")
 def axe() -> str:
     return (npm.installed("axe-core", AXE, "AXE") / "axe-core" / "axe.min.js").read_text("utf-8")
@@ -53,15 +59,15 @@ def drawn(page: Page) -> Locator:
     return page.locator("#latency .chart .main-svg").first
 
 
-def test_a_term_is_explained_and_a_chart_tells_its_values(report: Page) -> None:
-    report.get_by_role("button", name="TTFT").first.click()
-    expect(report.locator("#term-ttft")).to_be_visible()
-    report.keyboard.press("Escape")
-    expect(report.locator("#term-ttft")).to_be_hidden()
-    report.locator("#latency").scroll_into_view_if_needed()
-    expect(drawn(report)).to_be_visible()
-    report.locator("#latency .chart .points path").first.hover(force=True)
-    expect(report.locator("#latency .hovertext").first).to_contain_text("ms")
+def test_a_term_is_explained_and_a_chart_tells_its_values(whole: Page) -> None:
+    whole.get_by_role("button", name="TTFT").first.click()
+    expect(whole.locator("#term-ttft")).to_be_visible()
+    whole.keyboard.press("Escape")
+    expect(whole.locator("#term-ttft")).to_be_hidden()
+    whole.locator("#latency").scroll_into_view_if_needed()
+    expect(drawn(whole)).to_be_visible()
+    whole.locator("#latency .chart .points path").first.hover(force=True)
+    expect(whole.locator("#latency .hovertext").first).to_contain_text("ms")
 
 
 def test_one_key_opens_a_table_and_one_button_all(report: Page) -> None:
@@ -215,9 +221,7 @@ def test_who_wants_less_motion_sees_steps(stopped: Page, answers: Path) -> None:
     expect(clock).to_have_text("6.0 s")
 
 
-def test_paper_has_every_table_and_the_choice(stopped: Page, path: Path, tmp_path: Path) -> None:
-    report = stopped  # otherwise every chart is drawn soon after the load
-    report.goto(path.as_uri())
+def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> None:
     report.get_by_label("Figures of").select_option(label="slow_4g")
     folded = "document.querySelectorAll('details:not([open])').length"
     blank = "document.querySelectorAll('.chart:not(:has(.main-svg))').length"
@@ -234,26 +238,25 @@ def test_paper_has_every_table_and_the_choice(stopped: Page, path: Path, tmp_pat
     expect(report.locator("nav")).to_be_hidden()
 
 
-def test_nothing_is_wider_than_the_window(report: Page) -> None:
-    report.get_by_role("button", name="Show all tables").click()
+def test_nothing_is_wider_than_the_window(whole: Page) -> None:
+    whole.get_by_role("button", name="Show all tables").click()
     for width in (360, 1280, 3840):
-        resize(report, width, 900)
-        beyond = report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        resize(whole, width, 900)
+        beyond = whole.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert (width, beyond) == (width, 0)
-        assert report.locator("main").evaluate("(main) => main.clientWidth") > 0.6 * min(width, 2400)
+        assert whole.locator("main").evaluate("(main) => main.clientWidth") > 0.6 * min(width, 2400)
 
 
-def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
-    report.get_by_role("button", name="Show all tables").click()
-    report.locator("details.stream summary").first.click()
-    report.evaluate(DRAW_ALL)
-    report.evaluate(_KEEP_A_FEW_OF_EACH)
-    report.evaluate(axe)
+def test_axe_finds_nothing_light_or_dark(whole: Page, axe: str) -> None:
+    whole.get_by_role("button", name="Show all tables").click()
+    whole.locator("details.stream summary").first.click()
+    whole.evaluate(_KEEP_A_FEW_OF_EACH)
+    whole.evaluate(axe)
     everything = "{ resultTypes: ['violations'] }"
     only_colours = "{ resultTypes: ['violations'], runOnly: ['color-contrast'] }"  # in the dark nothing else differs
-    assert _violations(report, everything) == []
-    report.emulate_media(color_scheme="dark")
-    assert _violations(report, only_colours) == []
+    assert _violations(whole, everything) == []
+    whole.emulate_media(color_scheme="dark")
+    assert _violations(whole, only_colours) == []
 
 
 def test_axe_finds_nothing_on_a_monitors_page(page: Page, axe: str, tmp_path: Path) -> None:
