@@ -25,7 +25,7 @@ for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Each client of tests would read the 140 certificates that this machine trusts, for 30 ms, and trusts what it is told to.
+# Otherwise each HTTP client of a test reads the 140 certificates that this machine trusts, for 30 ms.
 os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("support") / "root.pem"))
 
 gc.set_threshold(50_000)  # as the command does. Collecting the tests and judging make objects, and no garbage

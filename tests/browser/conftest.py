@@ -23,7 +23,7 @@ _QUIET = [  # switches off the browser's own requests
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """One browser for all tests here: starting it takes longer than most tests. It ends before others need a loop."""
-    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")  # it takes three quarters of the CPU time
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")  # the first computes less
     if path is None:
         pytest.skip("no chromium (Debian: chromium-headless-shell, or chromium)")
     with sync_playwright() as playwright:

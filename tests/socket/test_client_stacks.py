@@ -18,7 +18,7 @@ from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.wire.compiled import Inbox, ReadingThread
 from streamgauge.harness.native import library
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
-from tests.support.command import PATIENCE, free_port
+from tests.support.command import PATIENCE, free_port, until
 from tests.support.hostile import (
     CHUNKED,
     HEAD,
@@ -95,13 +95,27 @@ BEHAVIOURS: dict[str, tuple[Script, Outcome, int]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, list[StreamObservation]]:
+    """What each client records of each behaviour; some at a time, since two of them wait."""
+
+    def ask_each(behaviour: str) -> list[StreamObservation]:
+        script, outcome, _ = BEHAVIOURS[behaviour]
+        timeouts = SILENCE if outcome is Outcome.TIMED_OUT else {}
+        with scripted(script) as server:
+            seen: list[StreamObservation] = Pool(len(ALL)).map(
+                lambda name: observe(name, server.url, timeouts=timeouts), ALL
+            )
+            assert len(server.peers) == len(ALL), "it was asked once by each"
+        return seen
+
+    return dict(zip(BEHAVIOURS, Pool(3).map(ask_each, BEHAVIOURS), strict=True))
+
+
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_every_client_records_the_same_outcome(behaviour: str) -> None:
-    script, outcome, kept = BEHAVIOURS[behaviour]
-    timeouts = SILENCE if outcome is Outcome.TIMED_OUT else {}
-    with scripted(script) as server:
-        wire, *others = Pool(len(ALL)).map(lambda name: observe(name, server.url, timeouts=timeouts), ALL)
-        assert len(server.peers) == len(ALL), "it was asked once by each"
+def test_every_client_records_the_same_outcome(recorded: dict[str, list[StreamObservation]], behaviour: str) -> None:
+    _, outcome, kept = BEHAVIOURS[behaviour]
+    wire, *others = recorded[behaviour]
     assert (wire.outcome, content(wire)) == (outcome, kept)
     for name, seen in zip(LIBRARIES, others, strict=True):
         assert (seen.outcome, content(seen)) == (outcome, kept), name
@@ -130,14 +144,15 @@ def test_a_refused_connection_is_unreachable(name: str) -> None:
 WAYS = [(False, "fin"), (True, "reset")]
 
 
-@pytest.mark.parametrize(("abort", "goodbye"), WAYS)
-def test_a_person_leaves_as_planned_with_every_client(abort: bool, goodbye: str) -> None:
-    def leave(name: str) -> tuple[StreamObservation, str]:
+def test_a_person_leaves_as_planned_with_every_client_and_in_both_ways() -> None:
+    def leave(who: tuple[str, tuple[bool, str]]) -> tuple[StreamObservation, str]:
+        name, (abort, _) = who
         with scripted(held(CHUNKED, chunk(START + delta() + delta()))) as server:
             # Five seconds, in which a client's library reads two chunks however busy the machine is.
             return observe(name, server.url, Plan(leave_after=5_000_000_000, abort=abort)), server.result()
 
-    for name, (seen, said) in zip(ALL, Pool(len(ALL)).map(leave, ALL), strict=True):
+    people = list(itertools.product(ALL, WAYS))
+    for (name, (_, goodbye)), (seen, said) in zip(people, Pool(len(people)).map(leave, people), strict=True):
         assert (seen.outcome, content(seen), said) == (Outcome.CANCELLED, 2, goodbye), name
         assert seen.detail == "left after 5.0 s, as planned", name
 
@@ -228,42 +243,47 @@ def test_a_killed_greenlet_raises_with_the_record_so_far(name: str) -> None:
     assert [(seen.outcome, content(seen)) for seen in caught] == [(Outcome.INTERRUPTED, 2)]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_timeout_of_the_scenarios_own_leaves_a_record_but_no_socket(name: str) -> None:
-    with scripted(held(CHUNKED, chunk(START + delta()))) as server:
-        who = person(name, server.url)
-        with pytest.raises(Interrupted) as caught, gevent.Timeout(5) as timeout:
-            ask(who)
-        assert server.result() == "fin"
-        who.close()
-    assert caught.value.by is timeout
-    assert (caught.value.seen.outcome, content(caught.value.seen)) == (Outcome.INTERRUPTED, 1)
+def test_a_timeout_of_the_scenarios_own_leaves_a_record_but_no_socket() -> None:
+    def stopped(name: str) -> StreamObservation:
+        with scripted(held(CHUNKED, chunk(START + delta()))) as server:
+            who = person(name, server.url)
+            with pytest.raises(Interrupted) as caught, gevent.Timeout(5) as timeout:
+                ask(who)
+            assert server.result() == "fin", name
+            who.close()
+        assert caught.value.by is timeout, name
+        return caught.value.seen
+
+    for name, seen in zip(ALL, Pool(len(ALL)).map(stopped, ALL), strict=True):
+        assert (seen.outcome, content(seen)) == (Outcome.INTERRUPTED, 1), name
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_deadline_that_passed_during_a_stop_is_told_once_though_more_had_arrived(name: str) -> None:
+def test_a_deadline_that_passed_during_a_stop_is_told_once_though_more_had_arrived() -> None:
     """A library is first given what arrived, and asks again after that."""
-    asks, sent = threading.Event(), threading.Event()
+    asks: list[Peer] = []
+    sent: list[Peer] = []
 
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED, chunk(START + delta()))
         peer.until_read()
-        asks.set()
+        asks.append(peer)
         time.sleep(5)  # the deadline
         peer.send(chunk(delta() + END) + LAST)
-        sent.set()
+        sent.append(peer)
 
     def stop() -> None:
-        while not asks.is_set():
+        while len(asks) < len(ALL):
             gevent.sleep(0.001)
-        assert sent.wait(PATIENCE)  # not gevent's: the loop stands still
+        until(lambda: len(sent) == len(ALL))  # without gevent: the loop stands still
 
     with scripted(script) as server:
         stopping = gevent.spawn(stop)
-        seen = observe(name, server.url, timeouts={"total": "5s"})
+        records = Pool(len(ALL)).map(lambda name: observe(name, server.url, timeouts={"total": "5s"}), ALL)
         stopping.join()
-    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total: it was not over after 5 s", 1)
+    for name, seen in zip(ALL, records, strict=True):
+        found = (seen.outcome, seen.detail, content(seen))
+        assert found == (Outcome.TIMED_OUT, "total: it was not over after 5 s", 1), name
 
 
 def test_a_stream_whose_events_the_sdk_ignores_is_not_completed() -> None:

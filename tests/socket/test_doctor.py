@@ -27,10 +27,12 @@ SHORT = Target(timeouts=Timeouts(idle=Duration(8_000_000_000)))
 SECRET = "sk-staging-0123456789"
 
 
+STEADY = ("--preset", "exact", "--ttft", "100ms", "--itl", "30ms", "--tokens", "60")
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    steady = ("--preset", "exact", "--ttft", "100ms", "--itl", "30ms", "--tokens", "60")
-    with first(), reference_server(*steady) as running:
+    with first(), reference_server(*STEADY) as running:
         yield running
 
 
@@ -89,9 +91,30 @@ def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, A
     assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault in REFUSED else 0)
 
 
-def test_a_server_that_is_slow_to_begin_is_asked_once_less(server: ReferenceServer, diagnoses: dict[str, Any]) -> None:
-    asked = (*PLAIN, "leave", "error")
-    found = diagnosed(server.url, "x-gauge-ttft: 5100ms", "x-gauge-tokens: 25", experiments=asked)
+# What takes 20 s each: what is asked with each question, and the experiments.
+LONG = {
+    "slow to begin": (("x-gauge-ttft: 5100ms", "x-gauge-tokens: 25"), lambda: (*PLAIN, "leave", "error")),
+    "resumable": (("x-gauge-resumable: 30s", "x-gauge-tokens: 250"), lambda: ("ordinary", "leave", "resume")),
+    "healthy": ((), lambda: tuple(experiments.EXPERIMENTS)),
+    "deaf": (("x-gauge-fault: deaf", "x-gauge-tokens: 350"), lambda: ("ordinary", "leave")),
+}
+
+
+@pytest.fixture(scope="module")
+def long() -> dict[str, Any]:
+    """All at once, each of a server of its own: of a shared one, the tokens of the others would be counted, too."""
+
+    def look(name: str) -> Any:
+        headers, chosen = LONG[name]
+        with reference_server(*STEADY) as own:
+            return diagnosed(own.url, *headers, experiments=chosen())
+
+    with first():
+        return dict(zip(LONG, Pool(len(LONG)).map(look, LONG), strict=True))
+
+
+def test_a_server_that_is_slow_to_begin_is_asked_once_less(long: dict[str, Any], diagnoses: dict[str, Any]) -> None:
+    found = long["slow to begin"]
     assert (wrong(found), {*found.evidence.untried}) == ([], {"identity"})
     assert found.evidence.seen["error"].ms["ended"] < 5_000, "of the reference server, an error comes at once"
     assert "identity" not in diagnoses["slow_headers:300ms"].evidence.untried
@@ -101,10 +124,8 @@ def test_there_is_a_diagnosis_of_every_fault() -> None:
     assert {re.split("[:@]", fault)[0] for fault in FAULTS} | ELSEWHERE == {*catalogue.FAULTS}
 
 
-def test_an_answer_that_can_be_resumed_is_seen_to_continue_and_may_wait_for_its_reader(server: ReferenceServer) -> None:
-    found = diagnosed(
-        server.url, "x-gauge-resumable: 30s", "x-gauge-tokens: 250", experiments=("ordinary", "leave", "resume")
-    )
+def test_an_answer_that_can_be_resumed_is_seen_to_continue_and_may_wait_for_its_reader(long: dict[str, Any]) -> None:
+    found = long["resumable"]
     assert (wrong(found), found.status_of("resume")) == ([], result.Status.PASS)
     assert says(found, "leaving").endswith("perhaps for a person who comes back: its answers can be resumed")
 
@@ -114,8 +135,8 @@ def test_a_server_that_stands_still_is_warned_of(server: ReferenceServer) -> Non
     assert wrong(found) == ["steady"]
 
 
-def test_a_healthy_endpoint_passes_with_all_that_is_asked(server: ReferenceServer) -> None:
-    found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
+def test_a_healthy_endpoint_passes_with_all_that_is_asked(long: dict[str, Any]) -> None:
+    found = long["healthy"]
     assert (wrong(found), found.exit_code) == ([], 0)
     passed = named(found, result.Status.PASS)
     assert {
@@ -206,9 +227,8 @@ def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     assert COLUMNS == 80
 
 
-def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(server: ReferenceServer) -> None:
-    wait_for(lambda: server.active() == 0)  # of other tests' answers: their tokens would be counted, too
-    found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 350", experiments=("ordinary", "leave"))
+def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(long: dict[str, Any]) -> None:
+    found = long["deaf"]
     assert found.status_of("leaving") is result.Status.FAIL
     assert found.sentence == "The server goes on generating for people who have left"
 

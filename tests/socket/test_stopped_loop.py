@@ -214,21 +214,16 @@ def stop() -> None:
 
 
 @pytest.mark.usefixtures("reader")
-def test_a_connection_that_the_kernel_made_in_time_is_no_timeout() -> None:
-    with scripted(prompt) as server:
-        stopping = gevent.spawn(stop)  # begins when the stream first waits: for its connection
-        seen = observe(server.url, timeouts={"connect": "3s"})
-        stopping.join()
-    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
-
-
-@pytest.mark.usefixtures("reader")
-def test_a_name_that_was_resolved_while_the_loop_stood_still_is_no_time_out() -> None:
+def test_a_connection_and_a_name_that_came_while_the_loop_stood_still_are_no_timeouts() -> None:
     """Nor is there less time to connect: nobody could, while the loop stood still."""
     with scripted(prompt) as server:
-        stopping = gevent.spawn(stop)
-        found = observe(server.url.replace("127.0.0.1", "localhost"), timeouts={"connect": "3s"}, verify=False)
-        stopping.join()
+        by_address = gevent.spawn(observe, server.url, timeouts={"connect": "3s"})
+        named = server.url.replace("127.0.0.1", "localhost")
+        by_name = gevent.spawn(observe, named, timeouts={"connect": "3s"}, verify=False)
+        stopping = gevent.spawn(stop)  # begins when both wait: for a connection, and for an address
+        gevent.joinall([by_address, by_name, stopping], raise_error=True)
+    seen, found = by_address.value, by_name.value
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
     assert found.outcome is Outcome.COMPLETED, found.detail
     assert found.resolved_at is not None
     assert found.resolved_at - (found.started_at or 0) < STOP * 1e9, "when it came, not when the loop went on"
