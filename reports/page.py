@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from html import unescape
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def assemble(
     The reader may choose one of the `parts` in place of all streams. `run`: the id of the one run that the page
     reports, by which `run_pages` finds it. `kind` says at the top what sort of page it is.
     """
-    bundle = html.ascii_script(BUNDLE.read_text("utf-8")) if any(panel.charts for panel in shown) else ""
+    bundle = _bundle() if any(panel.charts for panel in shown) else ""
     of_panels = [panel.script for panel in shown if panel.script]
     own = ["page.js", *of_panels, *(["facets.js"] if parts else [])]
     scripts = [html.ascii_script((_HERE / name).read_text("utf-8")) for name in own]
@@ -98,6 +99,12 @@ def assemble(
         explained_terms=set(),  # the template fills it
         version=__version__,
     )
+
+
+@cache
+def _bundle() -> str:
+    """plotly.js as a page has it."""
+    return html.ascii_script(BUNDLE.read_text("utf-8"))
 
 
 def design() -> str:
