@@ -137,9 +137,13 @@ def _interrupted() -> Exit:
 
 def _died(command: Sequence[str], code: int) -> Exit:
     called = repr(" ".join(command[1:3]))[1:-1]  # with escapes in place of control characters
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    _say(f"the process {called} {how}; a run that it made has no end and no verdict")
+    _say(f"the process {called} {ending(code)}; a run that it made has no end and no verdict")
     return Exit.MISTAKE
+
+
+def ending(code: int) -> str:
+    """How a process ended, by its exit code, which is negative for a signal: `was killed by SIGKILL`."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 @contextmanager

@@ -45,6 +45,7 @@ view              what is shown of a run while it goes on
 display           shows it, once a second
 dashboard         drawn for a terminal
 screen            the terminal's lower part
+forked_workers    whether those of --processes are there until the run begins
 fork_output       what workers write to that terminal
 streams_tab       the tab in Locust's web UI
 locust_entries    ITL and E2E in Locust's statistics

@@ -24,7 +24,7 @@ from streamgauge.harness.interrupt import endings, leave_closed_terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.native.library import LIBRARY, slower
 from streamgauge.harness.programs import listened_to, tell
-from streamgauge.harness.run import limits, messages, warm_up
+from streamgauge.harness.run import forked_workers, limits, messages, warm_up
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
@@ -37,6 +37,7 @@ from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
 from streamgauge.harness.run.workers import quits_once
 
+_LOOK = 0.25  # seconds between two looks at whether the workers are still there
 _ONE_REQUEST = 1.0  # seconds in which more of the same signal is still the first request to end
 _log = logging.getLogger("locust.streamgauge")
 
@@ -76,6 +77,8 @@ class Keeper:
             for kind in kinds:
                 messages.listen(runner, kind, self._on_message)
             messages.listen(runner, Ping, self._on_ping)
+            if options.headless or options.autostart:
+                gevent.spawn(self._wait_for_workers)
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
         atexit.register(self._on_exit)
@@ -192,12 +195,20 @@ class Keeper:
             interrupt_main()
         else:
             say("streamgauge: interrupted before the run began")
-            gevent.spawn(self._leave)
+            gevent.spawn(self._leave, Exit.INCONCLUSIVE)
 
-    def _leave(self) -> None:
-        self._end_with(Exit.INCONCLUSIVE)
+    def _wait_for_workers(self) -> None:
+        """Until the run begins. A worker that we forked and that has ended cannot take part any more."""
+        while not (self._ran or self._asked_at):
+            if how := forked_workers.one_ended():
+                say(f"streamgauge: a worker {how} before the run began, so there is none; start it again")
+                self._leave(Exit.MISTAKE)
+            gevent.sleep(_LOOK)
+
+    def _leave(self, code: Exit) -> None:
+        self._end_with(code)
         self._runner.quit()  # the workers, too
-        end_main(Exit.INCONCLUSIVE)
+        end_main(code)
 
     def _end_with(self, code: Exit) -> None:
         self._code = self._environment.process_exit_code = code

@@ -17,7 +17,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.parent import forks_end_with_this_process
 from streamgauge.harness.programs import tell
-from streamgauge.harness.run import limits, planned_load, port, screen
+from streamgauge.harness.run import forked_workers, limits, planned_load, port, screen
 from streamgauge.harness.run.fork_output import ForkOutput
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
@@ -49,6 +49,7 @@ def _add_options(parser: Any) -> None:
             port.secure(options)
         if options.processes:
             forks_end_with_this_process()
+            forked_workers.remember()
             if options.gauge_progress and screen.possible():
                 ForkOutput()
         return options

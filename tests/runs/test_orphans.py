@@ -203,6 +203,33 @@ def test_when_the_command_or_its_master_is_killed_nothing_goes_on(
         )
 
 
+@pytest.mark.parametrize(("end", "told"), [("os.kill(os.getpid(), 9)", "was killed by SIGKILL"), ("os._exit(5)", "5")])
+def test_a_worker_that_ends_before_the_run_begins_is_not_waited_for(
+    server: ReferenceServer, tmp_path: Path, end: str, told: str
+) -> None:
+    dies = f"""
+import os
+
+def die():
+    try:
+        open("died", "x").close()  # by the first of them
+    except FileExistsError:
+        return
+    {end}
+
+os.register_at_fork(after_in_child=die)
+"""
+    (tmp_path / "dies.py").write_text(HASTY + dies)
+    (tmp_path / "streamgauge.toml").write_text(RULES)
+    words = ["dies.py", "--host", server.url, "--users", 4, "--db", "run.db", "--run-time", "3s"]
+    ended = command("streamgauge", "run", *words, "--", *processes(2), cwd=tmp_path)
+    assert ended.returncode == 2
+    (line,) = (line for line in ended.stderr.splitlines() if "before the run began" in line)
+    assert told in line
+    assert "Traceback" not in ended.stderr
+    assert count(tmp_path / "run.db", "runs") == 0
+
+
 def test_when_serve_is_killed_there_is_no_server() -> None:
     with started([BIN / "streamgauge", "serve", "--port", 0], stdout=subprocess.PIPE) as serving:
         assert serving.stdout is not None
