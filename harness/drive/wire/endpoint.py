@@ -55,6 +55,7 @@ class Endpoint:
         tls = None
         if parts.scheme == "https":
             tls = ssl.create_default_context()
+            tls.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python would try older ones
             if not verify:
                 tls.check_hostname = False
                 tls.verify_mode = ssl.CERT_NONE
