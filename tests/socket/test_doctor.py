@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,8 @@ def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, A
     assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault in REFUSED else 0)
 
 
-# What takes 20 s each: what is asked with each question, and the experiments.
-LONG = {
+# What takes 20 s each: the headers of each question, and the experiments.
+LONG: dict[str, tuple[tuple[str, ...], Callable[[], tuple[str, ...]]]] = {
     "slow to begin": (("x-gauge-ttft: 5100ms", "x-gauge-tokens: 25"), lambda: (*PLAIN, "leave", "error")),
     "resumable": (("x-gauge-resumable: 30s", "x-gauge-tokens: 250"), lambda: ("ordinary", "leave", "resume")),
     "healthy": ((), lambda: tuple(experiments.EXPERIMENTS)),
