@@ -236,7 +236,7 @@ def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tm
     def script(peer: Peer) -> None:
         while peer.request():
             peer.send(CHUNKED)
-            for _ in range(25):
+            for _ in range(15):
                 whole_event = event(b"word")
                 peer.send(chunk(whole_event[:6]))
                 time.sleep(0.041)

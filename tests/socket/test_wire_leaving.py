@@ -65,7 +65,7 @@ def test_data_read_after_the_background_does_not_count_as_read_lag() -> None:
         for number in range(3):
             peer.send(chunk(token(number)))
             peer.until_read()
-        time.sleep(1)  # the app is in the background now
+        time.sleep(0.6)  # the app is in the background now
         for number in range(3, 6):
             peer.send(chunk(token(number)))
         peer.until_read()
@@ -75,9 +75,9 @@ def test_data_read_after_the_background_does_not_count_as_read_lag() -> None:
         peer.send(chunk(DONE) + LAST)
 
     with scripted(script) as server:
-        seen = observe(server.url, Plan(away=(500_000_000, 1_500_000_000)))
+        seen = observe(server.url, Plan(away=(300_000_000, 700_000_000)))
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 9)
-    gone, back = seen.due_at + 500_000_000, seen.due_at + 2_000_000_000
+    gone, back = seen.due_at + 300_000_000, seen.due_at + 1_000_000_000
     times = [one.perceived_at for one in seen.chunks if one.kind in CONTENT]
     assert any(time < gone for time in times)
     # Times are kept to the microsecond, and a timer fires late.
