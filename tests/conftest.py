@@ -5,6 +5,7 @@ Every process of the quick tier imports this file: heavy imports belong into the
 
 import contextlib
 import gc
+import itertools
 import os
 import sys
 from collections.abc import Generator
@@ -39,8 +40,9 @@ settings.register_profile("quick", settings.get_profile("streamgauge"), max_exam
 settings.load_profile("streamgauge")
 
 
-# The tiers are mixed: runs wait and the others compute, so that together they use the cores. Of each tier the long ones
-# are first, and the runs end before the others, so that no worker begins a long one when the others are done.
+# The tiers are mixed: runs wait and the others compute, so that together they use the cores. Of each tier the long
+# files, which mostly wait, begin in the first half, and the runs end before the others: no worker begins a long one
+# when the others are done.
 TIERS = ("runs", "browser", "socket", "files", "pure")
 WAITING = {"runs", "browser"}
 LONG = (  # more than about 15 s, with eight workers on two cores
@@ -140,9 +142,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not hasattr(config, "workerinput"):  # not a worker of xdist
         return
     turns: dict[Path, float] = {}
-    paths = sorted(dict.fromkeys(item.path for item in items), key=lambda path: path.name not in LONG)
-    for tier in TIERS:
-        files = [path for path in paths if path.parent.name == tier]
-        until = 0.9 if tier in WAITING else 1
+    paths = list(dict.fromkeys(item.path for item in items))
+    for tier, long in itertools.product(TIERS, (True, False)):
+        files = [path for path in paths if path.parent.name == tier and (path.name in LONG) == long]
+        until = (0.9 if tier in WAITING else 1) * (0.5 if long else 1)
         turns |= {path: until * place / len(files) for place, path in enumerate(files)}
     items.sort(key=lambda item: turns[item.path])
