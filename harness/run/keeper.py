@@ -203,6 +203,7 @@ class Keeper:
             if how := forked_workers.one_ended():
                 say(f"streamgauge: a worker {how} before the run began, so there is none; start it again")
                 self._leave(Exit.MISTAKE)
+                return
             gevent.sleep(_LOOK)
 
     def _leave(self, code: Exit) -> None:
