@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.interrupt import endings, leave_closed_terminal
-from streamgauge.harness.parent import end_with, watched
+from streamgauge.harness.parent import ending_with_this_process
 
 _REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
 _TOLD = "STREAMGAUGE_TOLD"  # in the environment of a run: the descriptor to which it writes its exit code
@@ -47,19 +47,16 @@ def running(command: Sequence[str], **how: Any) -> Iterator["subprocess.Popen[st
     It ignores SIGINT until it installs a handler of its own: Ctrl-C while it starts would print a traceback. It ignores
     SIGHUP, which a terminal that closes sends to all its processes: this one handles it, and ends the other.
     """
-    parent = os.getpid()
+    with ending_with_this_process() as end_with_it:
 
-    def begin() -> None:
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        end_with(parent)
+        def begin() -> None:
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            end_with_it()
 
-    with (
         # `begin` calls nothing that another thread could have locked.
-        subprocess.Popen(command, text=True, preexec_fn=begin, **how) as process,  # noqa: PLW1509
-        watched(process.pid),
-    ):
-        yield process
+        with subprocess.Popen(command, text=True, preexec_fn=begin, **how) as process:  # noqa: PLW1509
+            yield process
 
 
 def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
