@@ -14,6 +14,8 @@ from typing import Any
 import _pytest.config
 import pytest
 from _pytest.tmpdir import TempPathFactory
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support import forking
 
@@ -21,7 +23,8 @@ BEGIN = ("-u", "-c")  # how the words behind `python` begin where execnet starts
 # What tests import as they run: those of all tiers, and those that the quick tier does without.
 _BESIDE = ("numpy.random", "scipy.special", "xdist.remote")
 _BESIDE_NOT_QUICK = (
-    "anthropic", "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io",
+    "anthropic", "httpcore", "httpcore2", "openai.resources.chat.completions", "openai.resources.responses",
+    "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io", "plotly.io._json",
     "pydantic.v1", "rich.progress", "streamgauge.harness.commands.run", "uvicorn.lifespan.off",
 )  # fmt: skip
 
@@ -50,6 +53,7 @@ class _Collected:
         quick = session.config.args == ["tests/pure"]
         for name in _BESIDE if quick else _BESIDE + _BESIDE_NOT_QUICK:
             importlib.import_module(name)
+        _have_hypothesis_read()
         _capture(session).stop_global_capturing()  # it writes to files, and forks would share them
         forking.serve(self._door, self._begin)
         os._exit(0)
@@ -87,6 +91,12 @@ def main() -> None:
 
 def _capture(session: pytest.Session) -> Any:
     return session.config.pluginmanager.getplugin("capturemanager")
+
+
+@settings(max_examples=20, database=None)
+@given(st.lists(st.integers(), min_size=50), st.text())
+def _have_hypothesis_read(numbers: list[int], text: str) -> None:
+    """The constants of all our modules, and the tables of Unicode: in a new clone, three seconds of each worker."""
 
 
 def _work() -> None:
