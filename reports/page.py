@@ -26,7 +26,9 @@ from streamgauge.reports.terms import terms
 
 _HERE = Path(__file__).parent
 # Scripts and styles, which are our own files; data for the scripts has the type application/json.
-_OUR_OWN = re.compile(r"<(style|script)>.*?</\1>|<script type=\"text/plain\".*?</script>", re.DOTALL)
+_OUR_OWN = re.compile(
+    r"<(style|script)>[^<]*(?:<(?!/\1>)[^<]*)*</\1>|<script type=\"text/plain\"[^<]*(?:<(?!/script>)[^<]*)*</script>"
+)
 _ALWAYS = {"verdict", "sla", "findings", "outcomes", "circumstances"}  # what they say without data matters, too
 _STYLES = ("design.css", "page.css")
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
