@@ -128,8 +128,8 @@ class Panel:
 
 
 def plot(traces: list[go.Scatter | go.Bar], **layout: object) -> Figure:
-    """A figure without plotly's default template: the page applies its own."""
-    return Figure(traces, go.Layout(template={}, **layout))
+    """A figure without a template: the page applies its own."""
+    return Figure(traces, go.Layout(**layout))
 
 
 def paired_bars(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> Figure:
