@@ -24,17 +24,18 @@ beside           a large run's streams, read by a second process, which `__main_
 
 from streamgauge.harness.judge.store.aliases import Aliases
 from streamgauge.harness.judge.store.beside import FEWEST_BESIDE, measured_streams
-from streamgauge.harness.judge.store.database import Store
+from streamgauge.harness.judge.store.database import BATCH, Store
 from streamgauge.harness.judge.store.derived import GapCounts
 from streamgauge.harness.judge.store.exported import Column, ExportedRow, chunk_rows, stream_rows
 from streamgauge.harness.judge.store.incoming import fault_of, streams_of
 from streamgauge.harness.judge.store.redacted import redact
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
-from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches, selected_by
+from streamgauge.harness.judge.store.streams import Streams, decoded, decoded_ahead, matches, selected_by
 from streamgauge.harness.judge.store.texts import Texts, combinations
 
 __all__ = [
+    "BATCH",
     "FEWEST_BESIDE",
     "Accepted",
     "Aliases",
@@ -51,6 +52,7 @@ __all__ = [
     "VitalSeries",
     "chunk_rows",
     "combinations",
+    "decoded",
     "decoded_ahead",
     "fault_of",
     "matches",

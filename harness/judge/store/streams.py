@@ -182,8 +182,15 @@ def _unpacked(
     return Streams(ids, text, number, [blobs[slice(*each)] for each in itertools.pairwise([0, *ends])], source)
 
 
+def decoded(batches: Iterable[Streams]) -> Iterator[Streams]:
+    """The same batches, decoded as they are taken."""
+    rooms = arrivals.Rooms()
+    for streams in batches:
+        yield from _once_decoded(streams, streams.first_events(rooms), rooms)
+
+
 def decoded_ahead(batches: Iterator[Streams], meanwhile: Callable[[], object] | None = None) -> Iterator[Streams]:
-    """The same batches, decoded: a thread takes and decodes the next ones while the caller works on one.
+    """As `decoded`, but a thread takes and decodes the next batches while the caller works on one.
 
     The compiled decoder runs beside Python, because it does not hold Python's global lock. `meanwhile` is called when
     the thread has begun.

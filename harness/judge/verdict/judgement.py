@@ -5,7 +5,7 @@ Everything is computed from the database each time, in one pass over the streams
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -24,7 +24,16 @@ from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import CARRIED, OF_FAILURES, OF_ONE_KIND, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import FEWEST_BESIDE, Run, Store, Streams, decoded_ahead, measured_streams
+from streamgauge.harness.judge.store import (
+    BATCH,
+    FEWEST_BESIDE,
+    Run,
+    Store,
+    Streams,
+    decoded,
+    decoded_ahead,
+    measured_streams,
+)
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.findings import Collector, Finding, find, next_step
@@ -183,7 +192,7 @@ def judge(
         of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
         measurements = Measurements([*of_rules, *of_caller], reader)
         arranged = map(measurements.arranged, itertools.chain(first, batches))
-        for streams in decoded_ahead(arranged, statistics.prepare if streams_in_all >= FEWEST_BESIDE else None):
+        for streams in _decoded(arranged, streams_in_all):
             measured = measurements.take(streams)
             collector.take(streams)
             if run.measured_from is None:
@@ -196,6 +205,12 @@ def judge(
     seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
     return _judgement(store, run, took, _Passed(measurements, verdicts, first_streams.remark(took), collector))
+
+
+def _decoded(batches: Iterator[Streams], streams_in_all: int) -> Iterator[Streams]:
+    if streams_in_all <= BATCH:  # a single one: no other would be worked on meanwhile
+        return decoded(batches)
+    return decoded_ahead(batches, statistics.prepare if streams_in_all >= FEWEST_BESIDE else None)
 
 
 def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgement:
