@@ -143,6 +143,8 @@ _HOSTS = st.sampled_from(["10.0.0.1:1", "localhost:9", "a.b", "user:pw@x.example
     )
 )
 @example(Secrets("acme.example", ("acme", "acme.example"), ("acme.example", "acme"), "acme", "acme", "acme", "acme"))
+@example(Secrets(machine="."))
+@example(Secrets(machine="0.5", workers=("1.0", ":")))
 def test_two_runs_that_differ_in_what_is_confidential_have_the_same_page(
     ordinary: str, tmp_path: Path, secrets: Secrets
 ) -> None:

@@ -14,6 +14,7 @@ from streamgauge.harness.config.schema import Sla, Where
 
 HIDDEN = "redacted"
 _TELLING = 8  # characters of a host's name that is looked for in other names
+_NAMING = re.compile(r"\w[^\w\s]*[.:][^\w\s]*\w")  # as in `a.b`, `[::1]:80` and `http://a`
 _PROGRAMS = ("local", "target")  # names that this program gives, in place of a worker's
 # Stop reasons of the protocols; any other is a server's own words.
 _STOP_REASONS = {
@@ -37,12 +38,13 @@ _TOLD = {
 class Aliases:
     """`hosts`: URLs or names of the servers and machines that are told nowhere, also not inside names that stay.
 
-    Short ones without a dot, such as `server` or `vm`, are words that names may have for other reasons.
+    Short ones without a dot, such as `server` or `vm`, are words that names may have for other reasons. So are marks
+    and numbers, such as `.` or `0.5`, which are no names.
     """
 
     def __init__(self, hosts: Iterable[str]) -> None:
         forms = {form for host in hosts for form in _forms(host)}
-        self.secrets = {form for form in forms if len(form) >= _TELLING or "." in form or ":" in form}
+        self.secrets = {form for form in forms if len(form) >= _TELLING or _names_a_host(form)}
         longest_first = sorted(self.secrets, key=len, reverse=True)
         self._secret = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
         self._numbers: dict[str, dict[str, int]] = {}  # by kind and value
@@ -98,6 +100,14 @@ def _value(key: str, value: Any, aliases: Aliases) -> Any:
     if isinstance(value, dict):
         return without_names(value, aliases)
     return aliases.name(value) if key in _TOLD and isinstance(value, str) else HIDDEN
+
+
+def _names_a_host(form: str) -> bool:
+    try:
+        float(form)
+    except ValueError:
+        return bool(_NAMING.search(form))
+    return False
 
 
 def _forms(host: str) -> set[str]:
