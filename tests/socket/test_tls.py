@@ -65,6 +65,7 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
     return context
 
 
+@timing
 @pytest.mark.usefixtures("stamping")
 def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_handshake(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())

@@ -61,6 +61,7 @@ def one_by_one(peer: Peer) -> list[tuple[int, int]]:
 
 
 @linux
+@pytest.mark.timing
 @pytest.mark.usefixtures("stamping")
 def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert kernel_stamps()
@@ -89,6 +90,7 @@ def test_a_site_keeps_the_kernel_stamping_before_its_first_connection() -> None:
 
 
 @linux
+@pytest.mark.timing
 @pytest.mark.usefixtures("stamping")
 def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
     clock = RunClock.starting_at(time.time_ns())
@@ -100,6 +102,7 @@ def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
 
 
 @linux
+@pytest.mark.timing
 @pytest.mark.usefixtures("stamping")
 @pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
 def test_an_event_in_two_reads_arrives_with_its_last_byte(cut: int) -> None:
