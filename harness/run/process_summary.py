@@ -13,6 +13,9 @@ from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.messages import Machine, Ready, cleaned
 
 _BETWEEN_MESSAGES = 0.5  # seconds between two batches of a process
+# Seconds of its fastest pace that a lost process may not have told: half of it may have all streams of a second, and a
+# message may be late.
+_UNTOLD = 1.0
 
 
 @dataclass(slots=True)
@@ -56,12 +59,12 @@ class ProcessSummary:
 
     @property
     def lost_most(self) -> int | None:
-        """With those that it can have begun after that message, at its fastest pace. None: its pace is unknown.
+        """With those that it can have begun after that message: as many as in its fastest second. None: unknown.
 
         Twice that pace if users were still being added: each one begins a stream at once, and so may those after it.
         """
         pace = self.fastest * (2 if self._was_growing() else 1)
-        return self.lost_least + ceil(pace * (_BETWEEN_MESSAGES + self.alone)) if pace else None
+        return self.lost_least + ceil(pace * (_UNTOLD + self.alone)) if pace else None
 
     def _was_growing(self) -> bool:
         """By its last two samples."""
@@ -69,21 +72,18 @@ class ProcessSummary:
         return last > before
 
     def assume_pace_of(self, others: Iterable["ProcessSummary"]) -> None:
-        """If it was lost before it had told its own pace: that of the fastest, twice, since all its users had begun."""
-        self.fastest = self.fastest or 2 * max((other.fastest for other in others), default=0.0)
+        """If it was lost before it had told its own pace: that of the fastest."""
+        self.fastest = self.fastest or max((other.fastest for other in others), default=0.0)
 
     def loss(self) -> str:
         """What is known of the streams that were lost with the process."""
         if self.lost_most is None:
             return "an unknown number of streams: it ended before it had told how fast it began them"
-        after = (
-            f"{self.alone:.0f} s that it may have gone on without a connection"
-            if self.alone
-            else "half second after it"
-        )
+        alone = f" in {self.alone:.0f} s without a connection" if self.alone else ""
         return (
             f"{self.lost_least} to {some(self.lost_most, 'stream')}: {self.lost_least} that it had begun by its last "
-            f"message, and up to {self.lost_most - self.lost_least} of the {after}; how they ended is unknown"
+            f"message, and up to {self.lost_most - self.lost_least} that it may have begun after it{alone}; how they "
+            f"ended is unknown"
         )
 
     def users_at(self, moment: int) -> float:
