@@ -27,7 +27,7 @@ from streamgauge.reports.terms import terms
 _HERE = Path(__file__).parent
 # Scripts and styles, which are our own files; data for the scripts has the type application/json.
 _OUR_OWN = re.compile(
-    r"<(style|script)>[^<]*(?:<(?!/\1>)[^<]*)*</\1>|<script type=\"text/plain\"[^<]*(?:<(?!/script>)[^<]*)*</script>"
+    r"<(style|script)>" + html.up_to_end(r"\1") + r"|<script type=\"text/plain\"" + html.up_to_end("script")
 )
 _ALWAYS = {"verdict", "sla", "findings", "outcomes", "circumstances"}  # what they say without data matters, too
 _STYLES = ("design.css", "page.css")
