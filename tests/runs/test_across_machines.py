@@ -31,8 +31,9 @@ from tests.support.command import (
     until,
     until_told,
 )
+from tests.support.forking import SPACE, move_to
 from tests.support.killed import sent_to
-from tests.support.machines import MOVES, Machine, Machines, machines
+from tests.support.machines import Machine, Machines, machines
 from tests.support.reference import reference_server
 
 TOKEN = "the secret of these tests"
@@ -66,7 +67,7 @@ class Run:
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         folder.mkdir()
-        (folder / "hasty.py").write_text(MOVES + until_told())
+        (folder / "hasty.py").write_text(until_told())
         (folder / "rules.toml").write_text(RULES + f'[target.headers]\nx-gauge-stream = "{folder.name}"\n')
         self._stack, self._folder, self._port = stack, folder, free_port()
         self.database = folder / "run.db"
@@ -94,7 +95,7 @@ class Run:
         return ["--worker", "--master-host", machine.master, "--master-port", self._port]
 
     def _running(self, machine: Machine, *words: object) -> Running:
-        program = running("locust", "-f", "hasty.py", *words, cwd=self._folder, SPACE=machine.space)
+        program = running("locust", "-f", "hasty.py", *words, cwd=self._folder, **{SPACE: machine.space})
         return self._stack.enter_context(program)
 
     def of_worker(self, name: str) -> int:
@@ -150,7 +151,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ended, Ende
 
 def _runs(stack: ExitStack, place: Path, there: Machines) -> tuple[Ended, Ended]:
     exact = ("--preset", "exact", "--ttft", "100ms", "--itl", "80ms")
-    server = stack.enter_context(reference_server("--host", there.server, *exact))
+    place_of_it = {SPACE: there.server.space}
+    server = stack.enter_context(reference_server("--host", there.address, *exact, environment=place_of_it))
     returns, loses = Run(stack, place / "returns"), Run(stack, place / "loses")
     with ThreadPoolExecutor() as pool:
         ended = [
@@ -158,7 +160,8 @@ def _runs(stack: ExitStack, place: Path, there: Machines) -> tuple[Ended, Ended]
             pool.submit(run_with_loss, loses, there, server.url, *there.workers[2:]),
         ]
         first, second = (each.result() for each in ended)
-    truth = server.truth()
+    with ThreadPoolExecutor(initializer=move_to, initargs=(there.server.space,)) as pool:
+        truth = pool.submit(server.truth).result()
     return _with_truth(first, truth), _with_truth(second, truth)
 
 

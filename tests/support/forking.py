@@ -5,6 +5,7 @@ An order is a connection. It gets the fork's process id and then its exit code; 
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -25,6 +26,7 @@ _LIFE = 0  # the descriptor that closes when the tests end
 
 
 FIRST = "STREAMGAUGE_TEST_FIRST"  # in a program's environment, if it computes before others: its level, see `busy`
+SPACE = "STREAMGAUGE_TEST_SPACE"  # in a program's environment, if it runs on another machine: its network namespace
 # In the environment of a run: where it writes its exit code, and what a search for a capacity orders.
 DESCRIPTORS = ("STREAMGAUGE_TOLD", "STREAMGAUGE_LEVELS")
 
@@ -125,6 +127,13 @@ def before_others(level: int) -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(level))
 
 
+def move_to(space: str) -> None:
+    """Move this thread, and what it starts, into a network namespace."""
+    with open(f"/run/netns/{space}") as there:  # noqa: PTH123
+        if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), 0x40000000):  # CLONE_NEWNET
+            raise OSError(ctypes.get_errno(), f"cannot move to {space}")
+
+
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
     given, output, errors, *more = files
     for place, file in enumerate((given, output, errors)):
@@ -135,6 +144,8 @@ def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) 
     os.environ.update(order["environment"])
     if FIRST in os.environ:
         before_others(int(os.environ[FIRST]))
+    if SPACE in os.environ:
+        move_to(os.environ[SPACE])
     for name in DESCRIPTORS:  # they have other numbers here
         if name in os.environ:
             count = len(os.environ[name].split(","))

@@ -1,5 +1,8 @@
 """Machines of a distributed run: network namespaces, each worker's with a slow link to the master's and a quick one to
-ours, where the server is."""
+the server's.
+
+Nothing changes in our own network: a browser stops to load its page when an address comes or goes.
+"""
 
 import contextlib
 import os
@@ -17,14 +20,6 @@ from tests.support.command import PATIENCE
 
 _CABLE = Path(__file__).with_name("cable.py")
 _UNSHARE = ("unshare", "--time", "--fork", "--kill-child")
-
-# At the beginning of a scenario: a fork of a test's process moves to the machine that SPACE names.
-MOVES = """
-import ctypes, os
-if os.environ.get("SPACE"):
-    with open("/run/netns/" + os.environ["SPACE"]) as space:
-        assert ctypes.CDLL(None).setns(space.fileno(), 0x40000000) == 0  # CLONE_NEWNET
-"""
 
 
 @dataclass(frozen=True)
@@ -54,14 +49,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class Machines:
-    server: str  # its address, which is ours
+    server: Machine
+    address: str  # of the server
     master: Machine
     workers: Sequence[Machine]
 
 
 @contextlib.contextmanager
 def machines(workers: int, delay: float, jitter: float) -> Iterator[Machines]:
-    """A master's machine, and one for each worker. Between them, each way takes `delay` ± `jitter` seconds.
+    """The machines of a server, of a master and of each worker.
+
+    Between master and workers, each way takes `delay` ± `jitter` seconds.
 
     Skips the test, with the reason, where there can be no such machines. No kernel gives a namespace a wall clock of
     its own: tests of a clock that is wrong replace `time.time_ns`.
@@ -69,20 +67,22 @@ def machines(workers: int, delay: float, jitter: float) -> Iterator[Machines]:
     if reason := _missing():
         pytest.skip(reason)
     name, net = f"gauge{secrets.randbelow(1 << 16):04x}", f"198.19.{secrets.randbelow(256)}"
-    found = Machines(f"{net}.1", Machine(f"{name}m"), [Machine(f"{name}w{number}") for number in range(workers)])
+    server, master = Machine(f"{name}s"), Machine(f"{name}m")
+    found = Machines(server, f"{net}.1", master, [Machine(f"{name}w{number}") for number in range(workers)])
     with contextlib.ExitStack() as stack:
-        for machine in (found.master, *found.workers):
+        for machine in (found.server, found.master, *found.workers):
             if refused := _run("ip", "netns", "add", machine.space):
                 pytest.skip(f"no network namespaces here: {refused}")
             stack.callback(_run, "ip", "netns", "delete", machine.space)  # and its devices with it
             _must(*_on(machine.space), "link", "set", "lo", "up")
         placed = []
         for number, worker in enumerate(found.workers):
-            _wire(f"{net}.{4 * number + 1}", f"{net}.{4 * number + 2}", found.server, worker)
-            near = stack.enter_context(_cable(f"{name}c{number}", worker.space, delay, jitter))
-            _place(near, found.master, f"198.18.{number}.1/30")
-            _place(worker.space, worker, f"198.18.{number}.2/30")
-            placed.append(replace(worker, device=worker.space, master=f"198.18.{number}.1"))
+            _wire(f"{net}.{4 * number + 1}", f"{net}.{4 * number + 2}", found, worker)
+            stack.enter_context(_cable(worker.space, found.master, delay, jitter))
+            _must(*_on(master.space), "link", "set", "far", "netns", worker.space, "name", "slow")
+            _address(master, worker.space, f"198.18.{number}.1/30")
+            _address(worker, "slow", f"198.18.{number}.2/30")
+            placed.append(replace(worker, device="slow", master=f"198.18.{number}.1"))
         yield replace(found, workers=placed)
 
 
@@ -94,34 +94,32 @@ def _missing() -> str:
     return ""
 
 
-def _wire(ours: str, its: str, server: str, worker: Machine) -> None:
-    """Connect a worker's machine directly with ours. All addresses are of those for such tests (RFC 2544, C.2.2)."""
-    near, there = f"{worker.space}s", _on(worker.space)
-    _must("ip", "link", "add", near, "type", "veth", "peer", "far", "netns", worker.space)
-    _must("ip", "address", "add", f"{ours}/30", "dev", near)
-    _must("ip", "link", "set", near, "up")
-    _must(*there, "address", "add", f"{its}/30", "dev", "far")
-    _must(*there, "link", "set", "far", "up")
-    if ours != server:
-        _must(*there, "route", "add", server, "via", ours)
+def _wire(near: str, far: str, found: Machines, worker: Machine) -> None:
+    """Connect a worker's machine directly with the server's. All addresses are of those for such tests (RFC 2544)."""
+    _must(*_on(found.server.space), "link", "add", worker.space, "type", "veth", "peer", "quick", "netns", worker.space)
+    _address(found.server, worker.space, f"{near}/30")
+    _address(worker, "quick", f"{far}/30")
+    if near != found.address:
+        _must(*_on(worker.space), "route", "add", found.address, "via", near)
 
 
 @contextlib.contextmanager
-def _cable(near: str, far: str, delay: float, jitter: float) -> Iterator[str]:
-    """The name of one of the two devices."""
-    words = [sys.executable, "-IS", str(_CABLE), near, far, str(delay), str(jitter)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def _cable(near: str, there: Machine, delay: float, jitter: float) -> Iterator[None]:
+    """Make two devices on one machine, `near` and `far`, with a slow link between them."""
+    words = [sys.executable, "-IS", str(_CABLE), near, "far", str(delay), str(jitter)]
+    command = ["ip", "netns", "exec", there.space, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             if not process.stdout.readline():
                 pytest.skip("no TAP devices here")
-            yield near
+            yield
         finally:
             process.kill()
 
 
-def _place(device: str, machine: Machine, address: str) -> None:
-    _must("ip", "link", "set", device, "netns", machine.space)
+def _address(machine: Machine, device: str, address: str) -> None:
+    """Give a device this address, and put it up."""
     _must(*_on(machine.space), "address", "add", address, "dev", device)
     _must(*_on(machine.space), "link", "set", device, "up")
 
