@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
-from tests.support import busy, forks, priority, workers
+from tests.support import busy, forks, priority, room, workers
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -100,8 +100,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of `pytest -n`: workers are forks and share what they fork."""
+    """Of `pytest -n`: workers are forks and share what they fork, and their files are in memory."""
     if not hasattr(config, "workerinput") and (number := config.getoption("numprocesses", None)):
+        room.take()
         doors = forks.share()
         if config.args_source is config.ArgsSource.TESTPATHS:  # all tests: one core is idle while they are collected
             forks.prepare(doors)
