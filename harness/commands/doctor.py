@@ -62,7 +62,11 @@ def _way(ctx: click.Context, param: click.Parameter, text: str | None) -> Way | 
     "--origin", metavar="URL", help="The server itself, without the proxy: asked the same, with the same headers."
 )
 @click.option(
-    "--budget", type=WholeNumber(2, 1_000), default=30, show_default=True, help="How many requests may be sent."
+    "--budget",
+    type=WholeNumber(2, 1_000),
+    default=Case.budget,
+    show_default=True,
+    help="How many requests may be sent.",
 )
 @click.option("--question", metavar="TEXT", default=QUESTION, help="In place of the short one that is asked.")
 @click.option(

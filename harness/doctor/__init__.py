@@ -1,6 +1,7 @@
 """Whether an endpoint's streaming is set up right: a few small questions, and a checklist of what came of them.
 
 seen          one answer, as the checks look at it
+disturbance   whether one answer stands still while another question begins
 reach         the host's addresses and its TLS
 evidence      all that was seen, as one frozen value
 candidates    what an endpoint may be asked for

@@ -35,7 +35,7 @@ class Case:
     url: str
     candidates: Sequence[tuple[str, Target]]  # hosts and targets; of several, the first that gets an answer is taken
     origin: str | None = None
-    budget: int = 30
+    budget: int = 32  # requests, as many as all experiments ask for
     question: str = QUESTION
     slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
     cancel: Way | None = None  # how an answer is cancelled by its id; None: as its protocol says

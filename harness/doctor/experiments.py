@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
+from uuid import uuid4
 
 import msgspec
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Profile, Target, Timeouts
 from streamgauge.harness.doctor import cancelling, counters
 from streamgauge.harness.doctor.cancelling import Way
+from streamgauge.harness.doctor.disturbance import of_both
 from streamgauge.harness.doctor.evidence import ORIGIN
 from streamgauge.harness.doctor.session import Person, Session
 from streamgauge.harness.drive.behaviour import Plan
@@ -79,16 +81,28 @@ def _origin(session: Session) -> None:
 
 
 def _heavy_beside_light(session: Session) -> None:
-    """A long prompt beside a stream that has begun; then the same long prompt once more, alone."""
+    """A long prompt beside a stream that has begun; then the same long prompt once more, alone.
+
+    If the stream stood still meanwhile, both once more: with a long prompt that no cache has.
+    """
     with session.person() as light, session.person() as heavy:
-
-        def later() -> None:
-            first = session.seen.get("as_is")
-            session.wait(0.3 + (min(2_000.0, (first and first.wait) or 0) / 1e3))
-            session.ask("heavy", heavy, _with_handbook(session))
-
-        session.together(lambda: session.ask("light", light), later)
+        _beside(session, (light, "light"), (heavy, "heavy"), _with_handbook(session))
         session.ask("heavy_again", heavy, _with_handbook(session))
+        found = of_both(session.seen.get("light"), session.seen.get("heavy"))
+        if found is not None and found.stood_still:
+            new = session.prompt(system=f"Version {uuid4()}\n\n{handbook()}")
+            _beside(session, (light, "light_again"), (heavy, "heavy_beside_it"), new)
+
+
+def _beside(session: Session, first: tuple[Person, str], second: tuple[Person, str], prompt: Prompt) -> None:
+    """The ordinary question of one person, and when its answer has begun, another's with this prompt."""
+
+    def later() -> None:
+        as_is, (person, name) = session.seen.get("as_is"), second
+        session.wait(0.3 + (min(2_000.0, (as_is and as_is.wait) or 0) / 1e3))
+        session.ask(name, person, prompt)
+
+    session.together(lambda: session.ask(first[1], first[0]), later)
 
 
 def _with_handbook(session: Session) -> Prompt:
@@ -311,7 +325,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         "a long answer that is cancelled by its id after five chunks, and the metrics page before and after", 7, _cancel
     ),
     "heavy": Experiment(
-        "a long prompt beside a stream that has begun, then the long prompt again", 3, _heavy_beside_light
+        "a long prompt beside a stream that has begun, then the long prompt again; the first two once more if the "
+        "stream stood still",
+        5,
+        _heavy_beside_light,
     ),
     "slow_reader": Experiment("the same, read at 32 kbit/s", 1, _slow_reader, beside=True),
     "whole": Experiment("the same, with the answer in one piece", 1, _whole, beside=True),

@@ -12,6 +12,7 @@ from streamgauge.harness.doctor.checks import CHECKS
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.document import document
 from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.examination import Case
 from streamgauge.harness.doctor.experiments import EXPERIMENTS
 from streamgauge.harness.doctor.products import PRODUCTS, table
 from streamgauge.harness.doctor.reach import Reach
@@ -37,7 +38,7 @@ def test_the_page_lists_everything_in_its_order(rows: list[str]) -> None:
 
 
 def test_all_that_is_asked_is_within_the_default_budget() -> None:
-    assert sum(one.most for one in EXPERIMENTS.values()) <= 30
+    assert sum(one.most for one in EXPERIMENTS.values()) == Case.budget
 
 
 def test_the_document_is_as_its_schema_says() -> None:

@@ -3,15 +3,14 @@
 from itertools import pairwise
 
 from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.disturbance import AT_ONCE, gaps, of_both, overlapping
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 
 _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy question
-_AT_ONCE = 50.0  # ms after the light answer's end, in which the heavy one begins if it had waited for it
 _ALL_THE_TIME = 0.5  # of a time: the longest gap in it
-_STALL = 250.0  # ms; a person notices it
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
 _RESUME = "https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header"
 
@@ -26,7 +25,7 @@ def together(evidence: Evidence) -> Result:
     begun = heavy.due + (heavy.moments[0] if heavy.moments else waited)
     alone = evidence.seen.get("heavy_again")
     quick = alone is None or "headers" not in alone.ms or alone.ms["headers"] < waited / 2
-    at_its_end = -_AT_ONCE / 2 <= heavy.due + waited - light_end <= _AT_ONCE * 10
+    at_its_end = -AT_ONCE / 2 <= heavy.due + waited - light_end <= AT_ONCE * 10
     if light_end - heavy.due >= _OVERLAP and at_its_end and quick and _went_on(light, heavy.due):
         name = who(evidence.products, "one_by_one")
         return fail(
@@ -49,10 +48,7 @@ def _went_on(light: Seen, since: float) -> bool:
 
 
 def _both(evidence: Evidence) -> tuple[Seen, Seen] | None:
-    light, heavy = evidence.seen.get("light"), evidence.seen.get("heavy")
-    if light is None or heavy is None or not light.moments or not heavy.answered:
-        return None
-    return (light, heavy) if heavy.due < light.due + light.moments[-1] else None
+    return overlapping(evidence.seen.get("light"), evidence.seen.get("heavy"))
 
 
 def _why_not_both(evidence: Evidence) -> str:
@@ -66,25 +62,21 @@ def _why_not_both(evidence: Evidence) -> str:
 
 
 def undisturbed(evidence: Evidence) -> Result:
-    """Whether a stream stands still while another question begins."""
+    """Whether a stream stands still while another question begins: once may be chance, so it is asked again."""
     both = _both(evidence)
     if both is None:
         return unknown(_why_not_both(evidence))
-    light, heavy = both
-    if len(light.gaps) < 10 or light.held:
+    found = gaps(*both)
+    if found is None:
         return unknown("the light answer had too few events to tell")
-    begins, until = heavy.due, heavy.due + (heavy.moments[0] if heavy.moments else heavy.ms.get("ended", 0.0))
-    inside, outside = [0.0], [0.0]
-    for at, gap in zip(light.moments[1:], light.gaps, strict=True):
-        overlaps = light.due + at > begins and light.due + at - gap < until + _AT_ONCE
-        (inside if overlaps else outside).append(gap)
-    pace = light.pace or 0.0
-    told = (
-        f"a stream's longest gap: {max(inside):,.0f} ms while another question began, {max(outside):,.0f} ms otherwise"
-    )
-    if max(inside) >= max(_STALL, 5 * pace, 2 * max(outside)):
-        return warn(told, *fixes(evidence.products, "blocked"))
-    return fine(told)
+    told = f"a stream's longest gap: {found.beginning:,.0f} ms while another question began"
+    if not found.stood_still:
+        return fine(f"{told}, {found.otherwise:,.0f} ms otherwise")
+    again = of_both(evidence.seen.get("light_again"), evidence.seen.get("heavy_beside_it"))
+    if again is None:
+        return warn(f"{told}, {found.otherwise:,.0f} ms otherwise", *fixes(evidence.products, "blocked"))
+    told += f", and {again.beginning:,.0f} ms when both were asked again"
+    return warn(told, *fixes(evidence.products, "blocked")) if again.stood_still else fine(told)
 
 
 def slow_reader(evidence: Evidence) -> Result:
