@@ -151,8 +151,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ended, Ende
 
 def _runs(stack: ExitStack, place: Path, there: Machines) -> tuple[Ended, Ended]:
     exact = ("--preset", "exact", "--ttft", "100ms", "--itl", "80ms")
-    place_of_it = {SPACE: there.server.space}
-    server = stack.enter_context(reference_server("--host", there.address, *exact, environment=place_of_it))
+    elsewhere = {SPACE: there.server.space}
+    server = stack.enter_context(reference_server("--host", there.address, *exact, environment=elsewhere))
     returns, loses = Run(stack, place / "returns"), Run(stack, place / "loses")
     with ThreadPoolExecutor() as pool:
         ended = [

@@ -59,5 +59,5 @@ def test_who_stands_still_while_another_question_begins_is_asked_again_before_th
     once, again = (float(ms.replace(",", "")) for ms in longest.groups())
     assert once > 1e3 * STILL * 0.9, "but for the token that was on its way"
     assert (again > 1e3 * STILL * 0.9) == (stops == 2)
-    # Up to there, a busy machine alone makes a pause that is one.
+    # Where a busy machine paused the second look for so long, the warning is right.
     assert (found.status_of("undisturbed") is result.Status.WARN) == (again >= 250)

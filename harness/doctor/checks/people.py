@@ -69,14 +69,15 @@ def undisturbed(evidence: Evidence) -> Result:
     found = gaps(*both)
     if found is None:
         return unknown("the light answer had too few events to tell")
-    told = f"a stream's longest gap: {found.beginning:,.0f} ms while another question began"
-    if not found.stood_still:
-        return fine(f"{told}, {found.otherwise:,.0f} ms otherwise")
-    again = of_both(evidence.seen.get("light_again"), evidence.seen.get("heavy_beside_it"))
+    again = of_both(evidence.seen.get("light_again"), evidence.seen.get("heavy_beside_it"))  # if it stood still
+    told = f"a stream's longest gap: {found.beginning:,.0f} ms while another question began, "
     if again is None:
-        return warn(f"{told}, {found.otherwise:,.0f} ms otherwise", *fixes(evidence.products, "blocked"))
-    told += f", and {again.beginning:,.0f} ms when both were asked again"
-    return warn(told, *fixes(evidence.products, "blocked")) if again.stood_still else fine(told)
+        told += f"{found.otherwise:,.0f} ms otherwise"
+    else:
+        told += f"and {again.beginning:,.0f} ms when both were asked again"
+    if found.stood_still and (again is None or again.stood_still):
+        return warn(told, *fixes(evidence.products, "blocked"))
+    return fine(told)
 
 
 def slow_reader(evidence: Evidence) -> Result:
